@@ -1,0 +1,219 @@
+//! Channels and the handles at their ends: the only place that knows the order *try, back off, announce, try again,
+//! sleep, check the lease*.
+
+mod endpoint;
+#[cfg(all(test, loom))]
+mod models;
+mod options;
+mod receiver;
+mod sender;
+
+use core::fmt;
+use core::marker::PhantomData;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_utils::Backoff;
+
+pub use self::options::Options;
+pub use self::receiver::{IntoIter, Iter, Receiver, TryIter};
+pub use self::sender::Sender;
+use crate::error::{Error, Role};
+use crate::payload::Payload;
+use crate::peer::PeerState;
+use crate::region::{Region, Request};
+
+/// Creates an anonymous channel and opens both of its ends, for two threads of this process.
+///
+/// At least `capacity` messages fit. The channel lies in a sealed memfd; [`Channel::heap`] is the variant without any
+/// kernel object, [`Channel::create`] the one for other processes.
+///
+/// # Errors
+/// [`Error::InvalidCapacity`] for 0, [`Error::NoSpace`] if the memory is not to be had.
+///
+/// # Examples
+/// ```
+/// let (tx, rx) = ringway::spsc::channel::<u64>(1024)?;
+/// std::thread::spawn(move || tx.send(42).unwrap());
+/// assert_eq!(rx.recv(), Ok(42));
+/// assert!(rx.recv().unwrap_err().is_disconnected()); // the sender was dropped
+/// # Ok::<(), ringway::Error>(())
+/// ```
+pub fn channel<T: Payload>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Error> {
+    let channel = Channel::anonymous(&Options::new().capacity(capacity))?;
+    Ok((channel.sender()?, channel.receiver()?))
+}
+
+/// A channel that this process has open, without a role in it.
+///
+/// It opens the ends ([`Channel::sender`], [`Channel::receiver`]), each of which one process at a time can hold, and it
+/// tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it inherited.
+///
+/// # Life of a named region
+///
+/// The region lives as long as somebody has it open or it has a name. Its name is removed when the creator's last value
+/// (this, or a handle opened through it) is dropped, if the name still leads to this region; who is attached goes on
+/// undisturbed. With [`Options::persist`], and when the creator is killed, the name stays, with every message that was
+/// sent and not received: attach to it again, or remove it with [`unlink`](crate::unlink).
+///
+/// # Examples
+/// ```
+/// use ringway::{Options, spsc::Channel};
+///
+/// let name = format!("doc-channel-{}", std::process::id());
+/// let channel = Channel::<u64>::create(&name, &Options::new().capacity(64))?;
+/// let tx = channel.sender()?;
+///
+/// // in the other process:
+/// let rx = Channel::<u64>::attach(&name, &Options::new())?.receiver()?;
+///
+/// tx.send(7)?;
+/// assert_eq!(rx.recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Channel<T> {
+    region: Arc<Region>,
+    options: Options,
+    payload: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Payload> Channel<T> {
+    /// Creates a region of that name in POSIX shared memory, all at once: whoever sees the name sees a finished region,
+    /// and a creator that dies half-way leaves nothing behind. All of its memory is reserved here.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
+    /// [`Error::NotMounted`], [`Error::PermissionDenied`].
+    pub fn create(name: &str, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::create_named(name, &Request::spsc::<T>(), options.creation()), options)
+    }
+
+    /// Opens the region of that name. Its capacity and mode are its creator's; those in `options` are not looked at.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::WrongOwner`]; [`Error::NotARegion`],
+    /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`] and [`Error::Damaged`] for what
+    /// is there but cannot be used.
+    pub fn attach(name: &str, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::attach_named(name, &Request::spsc::<T>(), options.owner), options)
+    }
+
+    /// Opens the region of that name, or creates it: of two processes that race, one creates and both attach.
+    ///
+    /// With [`Options::replace_dead`], a region that nobody has open is removed first, with what is in it.
+    ///
+    /// # Errors
+    /// As [`Channel::create`] and [`Channel::attach`].
+    pub fn open_or_create(name: &str, options: &Options) -> Result<Self, Error> {
+        let backoff = Backoff::new();
+        loop {
+            match Self::attach(name, options) {
+                Ok(channel) if options.replace_dead && channel.region.claim_abandoned()? => {
+                    channel.region.unlink()?;
+                }
+                Err(Error::NotFound { .. }) => match Self::create(name, options) {
+                    Err(Error::AlreadyExists { .. }) => {}
+                    result => return result,
+                },
+                Err(Error::Removed { .. }) => {}
+                result => return result,
+            }
+            // Lost a race; a few rounds settle every one that is not lost on purpose.
+            if backoff.is_completed() {
+                return Err(Error::Removed { name: name.into() });
+            }
+            backoff.snooze();
+        }
+    }
+
+    /// Creates a region without a name, in a memfd that is sealed against truncation.
+    ///
+    /// Children inherit it over `fork`; [`Channel::as_fd`] can be passed over a Unix socket to [`Channel::from_fd`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
+    pub fn anonymous(options: &Options) -> Result<Self, Error> {
+        Self::new(Region::create_anonymous(&Request::spsc::<T>(), options.creation()), options)
+    }
+
+    /// Opens the region behind a descriptor that another process passed.
+    ///
+    /// # Errors
+    /// Those of [`Channel::attach`] that concern the region itself.
+    pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::attach_fd(fd, &Request::spsc::<T>()), options)
+    }
+
+    /// Creates a region in this process's own memory: the same ring without any kernel object, for threads.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
+    pub fn heap(options: &Options) -> Result<Self, Error> {
+        Self::new(Region::create_heap(&Request::spsc::<T>(), options.creation()), options)
+    }
+
+    fn new(region: Result<Region, Error>, options: &Options) -> Result<Self, Error> {
+        Ok(Self { region: Arc::new(region?), options: options.clone(), payload: PhantomData })
+    }
+
+    /// Takes the sending end. If its last holder crashed, this one continues exactly where that one stopped.
+    ///
+    /// # Errors
+    /// [`Error::RoleTaken`] while another handle holds it, be its process running or stopped; [`Error::Damaged`] if the
+    /// positions in the region contradict each other.
+    pub fn sender(&self) -> Result<Sender<T>, Error> {
+        Sender::open(&self.region, self.options.wait)
+    }
+
+    /// Takes the receiving end. If its last holder crashed, this one continues exactly where that one stopped.
+    ///
+    /// # Errors
+    /// As [`Channel::sender`].
+    pub fn receiver(&self) -> Result<Receiver<T>, Error> {
+        Receiver::open(&self.region, self.options.wait)
+    }
+}
+
+impl<T> Channel<T> {
+    /// Who holds the sending end at this moment.
+    pub fn sender_state(&self) -> PeerState {
+        self.region.peer_state(Role::Sender)
+    }
+
+    /// Who holds the receiving end at this moment.
+    pub fn receiver_state(&self) -> PeerState {
+        self.region.peer_state(Role::Receiver)
+    }
+
+    /// Messages that fit: what the creator asked for.
+    pub fn capacity(&self) -> usize {
+        self.region.geometry().capacity as usize
+    }
+
+    /// The name, unless the region is anonymous.
+    pub fn name(&self) -> Option<&str> {
+        self.region.name()
+    }
+
+    /// The descriptor of the region, to be passed on; `None` for [`Channel::heap`].
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.region.fd()
+    }
+
+    /// Removes the name now, if it still leads to this region; whether it did. Who is attached goes on.
+    ///
+    /// # Errors
+    /// [`Error::PermissionDenied`] in a directory of somebody else.
+    pub fn unlink(&self) -> Result<bool, Error> {
+        self.region.unlink()
+    }
+}
+
+impl<T> fmt::Debug for Channel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("name", &self.name())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! Loom explores the handles as they ship, on the heap backing, with capacity 2 and a payload that fills a block, so that
+//! three messages wrap the ring. Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib models`.
+//!
+//! Loom sees every reordering that the orderings in the code permit, but no membarrier: `tests/model_wait.rs` is for
+//! that one, and for lost wake-ups.
+
+use loom::thread;
+
+use super::{Channel, Options, Receiver, Sender};
+use crate::error::{RecvError, TryRecvError, TrySendError};
+use crate::ring::spsc::Consumer;
+use crate::wait::Wait;
+
+/// Four words, of which each must arrive together with the others. One message a block.
+type Message = [u64; 4];
+
+fn message(number: u64) -> Message {
+    [number; 4]
+}
+
+fn open(capacity: usize) -> Channel<Message> {
+    Channel::heap(&Options::new().capacity(capacity).wait(Wait::Park).membarrier(false)).unwrap()
+}
+
+fn ends(capacity: usize) -> (Sender<Message>, Receiver<Message>) {
+    let channel = open(capacity);
+    (channel.sender().unwrap(), channel.receiver().unwrap())
+}
+
+fn explore(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+#[test]
+fn messages_arrive_whole_and_in_order_over_a_wrap() {
+    explore(|| {
+        let (tx, rx) = ends(2);
+        let sender = thread::spawn(move || {
+            for number in 0..3 {
+                let mut full = 0;
+                while let Err(TrySendError::Full(_)) = tx.try_send(message(number)) {
+                    full += 1;
+                    assert!(number == 2, "the first two fit, full {full} times");
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut received = 0;
+        while received < 3 {
+            match rx.try_recv() {
+                Ok(found) => {
+                    assert_eq!(found, message(received));
+                    received += 1;
+                }
+                Err(TryRecvError::Empty) => thread::yield_now(),
+                Err(error) => panic!("{error} after {received}"),
+            }
+        }
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn closing_is_seen_after_the_last_message() {
+    explore(|| {
+        let (tx, rx) = ends(2);
+        let sender = thread::spawn(move || tx.send(message(7)).unwrap());
+        assert_eq!(rx.recv(), Ok(message(7)));
+        assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_blocked_sender_is_released_by_a_receive_or_by_the_end_of_the_receiver() {
+    explore(|| {
+        let (tx, rx) = ends(1);
+        tx.send(message(0)).unwrap();
+        let sender = thread::spawn(move || tx.send(message(1)).is_ok());
+        assert_eq!(rx.recv(), Ok(message(0)));
+        drop(rx);
+        // Either is right: the message was sent before the end, or not at all.
+        let _ = sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_successor_continues_where_the_producer_stopped() {
+    explore(|| {
+        let channel = open(2);
+        let rx = channel.receiver().unwrap();
+        let tx = channel.sender().unwrap();
+        let sender = thread::spawn(move || {
+            tx.send(message(0)).unwrap();
+            drop(tx);
+            let tx = channel.sender().unwrap();
+            tx.send(message(1)).unwrap();
+            tx.send(message(2)).unwrap();
+        });
+        let mut received = 0;
+        // Between the two senders the channel is disconnected for a moment.
+        while received < 3 {
+            match rx.try_recv() {
+                Ok(found) => {
+                    assert_eq!(found, message(received));
+                    received += 1;
+                }
+                Err(_) => thread::yield_now(),
+            }
+        }
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn batches_are_published_block_by_block() {
+    explore(|| {
+        let (tx, rx) = ends(2);
+        let sender = thread::spawn(move || tx.send_slice(&[message(0), message(1)]).unwrap());
+        let mut messages = [message(9); 2];
+        let mut received = 0;
+        while received < 2 {
+            received += rx.recv_slice(&mut messages[received..]).unwrap();
+        }
+        assert_eq!(messages, [message(0), message(1)]);
+        sender.join().unwrap();
+    });
+}
+
+/// Must fail: proves that these models can.
+#[test]
+#[should_panic]
+fn a_ring_that_publishes_before_it_writes_is_found_out() {
+    explore(|| {
+        let heap = crate::sys::heap::Heap::new(2 * crate::layout::PAGE).unwrap();
+        let memory = heap.memory();
+        let heap = loom::sync::Arc::new(heap);
+        let writer = {
+            let heap = loom::sync::Arc::clone(&heap);
+            thread::spawn(move || {
+                let memory = heap.memory();
+                let block = crate::layout::BLOCKS;
+                memory.word(block).store(1, crate::sync::Ordering::Release);
+                memory.word(block + 8).store(5, crate::sync::Ordering::Relaxed);
+            })
+        };
+        let geometry = crate::layout::Geometry::new(2, 8).unwrap();
+        // SAFETY: the heap outlives the consumer, the geometry is the payload's, and nobody else consumes.
+        #[allow(unsafe_code)]
+        let consumer = unsafe { Consumer::<u64>::resume(memory, &geometry) }.unwrap();
+        if let Ok(raw) = consumer.pop() {
+            // SAFETY: every bit pattern is a u64.
+            #[allow(unsafe_code)]
+            let found = unsafe { raw.assume_init() };
+            assert_eq!(found, 5);
+        }
+        writer.join().unwrap();
+    });
+}

@@ -1,0 +1,94 @@
+//! What a program chooses about a channel.
+
+use crate::region::Creation;
+use crate::wait::Wait;
+
+/// How a channel is created and opened; the defaults suit a named channel of one user.
+///
+/// # Examples
+/// ```
+/// let options = ringway::Options::new().capacity(4096).mode(0o660).wait(ringway::Wait::Park);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    creation: Creation,
+    pub(super) wait: Wait,
+    pub(super) replace_dead: bool,
+    pub(super) owner: Option<u32>,
+}
+
+impl Options {
+    /// The defaults: 1024 messages, mode 0600, [`Wait::Adaptive`], name removed with its creator.
+    pub fn new() -> Self {
+        Self {
+            creation: Creation { capacity: 1024, mode: 0o600, persist: false, membarrier: true },
+            wait: Wait::default(),
+            replace_dead: false,
+            owner: None,
+        }
+    }
+
+    /// Messages that fit, at least 1; looked at by creators only.
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.creation.capacity = messages as u64;
+        self
+    }
+
+    /// Permission bits of a named region, exactly (the umask does not apply); looked at by creators only.
+    ///
+    /// Both ends need to read *and* write. Whoever may do so can also forge, drop and delay messages.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.creation.mode = mode & 0o777;
+        self
+    }
+
+    /// What the handles do while they wait; each process chooses for itself.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Whether a region keeps its name (and its messages) after its creator; looked at by creators only.
+    pub fn persist(mut self, persist: bool) -> Self {
+        self.creation.persist = persist;
+        self
+    }
+
+    /// Whether [`open_or_create`](crate::spsc::Channel::open_or_create) replaces a region that no process has open, and
+    /// with it the messages in it, by a fresh one.
+    ///
+    /// Without it, such a region is attached, and its messages are received: the continuation after a crash.
+    pub fn replace_dead(mut self, replace: bool) -> Self {
+        self.replace_dead = replace;
+        self
+    }
+
+    /// The user whose regions are attached; by default those of this user and of root are.
+    ///
+    /// Everybody may create names in /dev/shm, so a name alone does not say who is behind it.
+    pub fn owner(mut self, uid: u32) -> Self {
+        self.owner = Some(uid);
+        self
+    }
+
+    /// Whether the side that goes to sleep pays for the memory order that wake-ups need, by the system call
+    /// `membarrier`; looked at by creators only. Default `true`, where the kernel has it.
+    ///
+    /// Without it, both sides pay a fence with every message. That is for channels to a process whose sandbox forbids
+    /// the call.
+    pub fn membarrier(mut self, membarrier: bool) -> Self {
+        self.creation.membarrier = membarrier;
+        self
+    }
+
+    pub(super) fn creation(&self) -> Creation {
+        self.creation
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,317 @@
+//! The receiving end.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_utils::CachePadded;
+
+use super::endpoint::{Ended, Endpoint};
+use super::sender::damaged;
+use crate::error::{Error, Fault, RecvError, RecvTimeoutError, Role, TryRecvError};
+use crate::payload::{self, Payload};
+use crate::peer::PeerState;
+use crate::region::Region;
+use crate::ring::spsc::{Consumer, PopError};
+use crate::wait::Wait;
+
+/// The receiving end of a channel.
+///
+/// One handle at a time, in one process at a time, used by one thread at a time, as [`Sender`](super::Sender).
+/// Delivery is at most once: a message counts as received when the call that returns it has copied it, and is lost if
+/// the process dies before it has done its work.
+///
+/// `try_recv` is wait-free; the blocking calls wait for the sender, and wake when it sends. Once the sender has dropped
+/// its handle or crashed, they return what is left and then fail. A sender that never attached is yet to come.
+///
+/// # Examples
+/// ```
+/// use ringway::{TryRecvError, spsc};
+///
+/// let (tx, rx) = spsc::channel::<u64>(8)?;
+/// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+/// tx.send_slice(&[1, 2, 3])?;
+/// drop(tx);
+/// assert_eq!(rx.iter().collect::<Vec<_>>(), [1, 2, 3]);
+/// assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Receiver<T> {
+    // Padded: two handles of one process must not share a line, their positions change with every message.
+    ring: CachePadded<Consumer<T>>,
+    endpoint: Endpoint,
+}
+
+impl<T: Payload> Receiver<T> {
+    pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
+        let endpoint = Endpoint::open(region, Role::Receiver, wait)?;
+        // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
+        // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
+        #[allow(unsafe_code)]
+        let ring = unsafe { Consumer::resume(endpoint.memory(), region.geometry()) };
+        let ring = ring.map_err(|fault| damaged(region, fault))?;
+        endpoint.announce();
+        Ok(Self { ring: CachePadded::new(ring), endpoint })
+    }
+
+    /// Receives a message if there is one. Wait-free, no system call unless the sender sleeps.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash
+    /// may be seen some milliseconds late); [`TryRecvError::Fault`] for a message whose bytes are no `T`.
+    #[inline]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.endpoint.check()?;
+        match self.take()? {
+            Some(message) => Ok(message),
+            // What it sent before it went is in the ring by now.
+            None if self.endpoint.has_died() => self.take()?.ok_or(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// One look at the ring, and everything that follows from a message in it.
+    #[inline(always)]
+    fn take(&self) -> Result<Option<T>, Fault> {
+        match self.ring.pop() {
+            Ok(raw) => {
+                self.endpoint.published();
+                // SAFETY: `pop` has initialized every byte.
+                #[allow(unsafe_code)]
+                let message = unsafe { payload::validate(raw) };
+                message.map(Some).map_err(|_| invalid::<T>())
+            }
+            Err(PopError::Empty) => Ok(None),
+            Err(PopError::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// Receives a message, waiting as long as it takes.
+    ///
+    /// # Errors
+    /// [`RecvError::Disconnected`] if the channel is empty and the sender has closed or crashed; [`RecvError::Fault`].
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.endpoint.check()?;
+        match self.take()? {
+            Some(message) => Ok(message),
+            None => self.take_until(None).map_err(|ended| match ended {
+                RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
+                RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout => RecvError::Disconnected,
+            }),
+        }
+    }
+
+    /// Receives a message, waiting for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`] if the channel was empty all that time; else as [`Receiver::recv`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_before(Instant::now().checked_add(timeout))
+    }
+
+    /// Receives a message, waiting until `deadline`; one that has passed allows a single try.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv_timeout`].
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_before(Some(deadline))
+    }
+
+    /// Without a deadline (which is one too far to be computed), for ever.
+    fn recv_before(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        self.endpoint.check()?;
+        match self.take()? {
+            Some(message) => Ok(message),
+            None => self.take_until(deadline),
+        }
+    }
+
+    // Not inlined, so that `recv` is small; not cold, because a receiver that is faster than its sender lives here.
+    #[inline(never)]
+    fn take_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        match self.endpoint.block_on(deadline, || self.take().transpose()) {
+            Ok(message) => message.map_err(RecvTimeoutError::Fault),
+            Err(Ended::Timeout) => Err(RecvTimeoutError::Timeout),
+            Err(Ended::Gone) => Err(RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Receives as many messages as are there, at most `messages.len()`, into the front of the slice, and says how many;
+    /// `Ok(0)` for an empty slice only.
+    ///
+    /// Cheaper than one at a time: the sender is told once, and woken at most once.
+    ///
+    /// # Errors
+    /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first.
+    pub fn try_recv_slice(&self, messages: &mut [T]) -> Result<usize, TryRecvError>
+    where
+        T: Copy,
+    {
+        self.endpoint.check()?;
+        match self.take_slice(messages)? {
+            Some(taken) => Ok(taken),
+            None if self.endpoint.has_died() => self.take_slice(messages)?.ok_or(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Receives at least one message, waiting as long as it takes, and as many more as are there by then.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    pub fn recv_slice(&self, messages: &mut [T]) -> Result<usize, RecvError>
+    where
+        T: Copy,
+    {
+        self.endpoint.check()?;
+        if let Some(taken) = self.take_slice(messages)? {
+            return Ok(taken);
+        }
+        match self.endpoint.block_on(None, || self.take_slice(messages).transpose()) {
+            Ok(taken) => Ok(taken?),
+            Err(_) => Err(RecvError::Disconnected),
+        }
+    }
+
+    fn take_slice(&self, messages: &mut [T]) -> Result<Option<usize>, Fault>
+    where
+        T: Copy,
+    {
+        let taken = self.ring.pop_slice(messages.len(), |index, raw| {
+            // SAFETY: `pop_slice` has initialized every byte.
+            #[allow(unsafe_code)]
+            let message = unsafe { payload::validate(raw) };
+            messages[index] = message.map_err(|_| invalid::<T>())?;
+            Ok(())
+        });
+        let taken = match taken {
+            Ok(taken) => Ok(Some(taken)),
+            Err(PopError::Fault(fault)) => Err(fault),
+            Err(PopError::Empty) => return Ok(None),
+        };
+        self.endpoint.published();
+        taken
+    }
+
+    /// The messages to come, each waited for; ends when the sender is gone and the channel drained (or on a
+    /// [`Fault`], which [`Receiver::recv`] would name).
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self }
+    }
+
+    /// The messages that are there; ends where one would have to be waited for.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Messages in the channel; the sender may add some meanwhile.
+    pub fn len(&self) -> usize {
+        match self.endpoint.check() {
+            Ok(()) => self.ring.len() as usize,
+            Err(_) => 0,
+        }
+    }
+
+    /// Whether no message is in the channel; the sender may add some meanwhile.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room; once true, it stays so until the next receive.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Messages that fit: what the creator asked for.
+    pub fn capacity(&self) -> usize {
+        self.endpoint.region().geometry().capacity as usize
+    }
+
+    /// The channel's name, unless it is anonymous.
+    pub fn name(&self) -> Option<&str> {
+        self.endpoint.region().name()
+    }
+
+    /// The state of the sending end, asked from the kernel now.
+    pub fn peer(&self) -> PeerState {
+        self.endpoint.peer()
+    }
+}
+
+#[cold]
+fn invalid<T>() -> Fault {
+    Fault::Invalid { type_name: core::any::type_name::<T>() }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("name", &self.name()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Iterator of [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// Iterator of [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// Iterator that owns its receiver.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T: Payload> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T: Payload> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl<T: Payload> Iterator for IntoIter<T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<'a, T: Payload> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T: Payload> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
+    }
+}

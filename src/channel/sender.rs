@@ -1,0 +1,276 @@
+//! The sending end.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_utils::CachePadded;
+
+use super::endpoint::{Ended, Endpoint};
+use crate::error::{Error, Fault, Role, SendError, SendSliceError, SendTimeoutError, TrySendError};
+use crate::payload::Payload;
+use crate::peer::PeerState;
+use crate::region::Region;
+use crate::ring::spsc::{Producer, PushError};
+use crate::wait::Wait;
+
+/// The sending end of a channel.
+///
+/// One handle at a time, in one process at a time, used by one thread at a time: it can be sent to another thread, but
+/// neither shared nor cloned, and the lease keeps every other process away. Methods take `&self` all the same, as in
+/// crossbeam-channel.
+///
+/// `try_send` is wait-free; the blocking calls wait for the receiver to make room, and wake when it does. When the
+/// receiver drops its handle, sending fails at once; when it crashes, it fails as soon as the ring is full (until then
+/// messages are kept for a receiver that takes over).
+///
+/// # Examples
+/// ```
+/// use ringway::{TrySendError, spsc};
+///
+/// let (tx, rx) = spsc::channel::<u64>(2)?;
+/// tx.send(1)?;
+/// tx.send(2)?;
+/// assert_eq!(tx.try_send(3), Err(TrySendError::Full(3)));
+/// drop(rx);
+/// assert_eq!(tx.try_send(3), Err(TrySendError::Disconnected(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Sender<T> {
+    // Padded: two handles of one process must not share a line, their positions change with every message.
+    ring: CachePadded<Producer<T>>,
+    endpoint: Endpoint,
+}
+
+/// What an attempt to send, repeated until it settles, comes to.
+enum Settled {
+    Sent,
+    Disconnected,
+    Fault(Fault),
+}
+
+impl<T: Payload> Sender<T> {
+    pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
+        let endpoint = Endpoint::open(region, Role::Sender, wait)?;
+        // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
+        // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
+        #[allow(unsafe_code)]
+        let ring = unsafe { Producer::resume(endpoint.memory(), region.geometry()) };
+        let ring = ring.map_err(|fault| damaged(region, fault))?;
+        endpoint.announce();
+        Ok(Self { ring: CachePadded::new(ring), endpoint })
+    }
+
+    /// Sends a message if there is room. Wait-free, no system call unless the receiver sleeps.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver
+    /// has closed, or if the channel is full and the receiver has crashed.
+    #[inline]
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        if let Err(fault) = self.endpoint.check() {
+            return Err(TrySendError::Fault(message, fault));
+        }
+        if self.endpoint.is_closed() {
+            return Err(TrySendError::Disconnected(message));
+        }
+        match self.ring.push(&message) {
+            Ok(()) => {
+                self.endpoint.published();
+                Ok(())
+            }
+            Err(PushError::Full) if self.endpoint.has_died() => Err(TrySendError::Disconnected(message)),
+            Err(PushError::Full) => Err(TrySendError::Full(message)),
+            Err(PushError::Fault(fault)) => Err(TrySendError::Fault(message, fault)),
+        }
+    }
+
+    /// Sends a message, waiting for room as long as it takes. A receiver that never attached counts as yet to come.
+    ///
+    /// # Errors
+    /// [`SendError::Disconnected`] if the receiver has closed, or crashed while the channel is full.
+    #[inline]
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        match self.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(message)) => match self.push_until(&message, None) {
+                Ok(Settled::Sent) => Ok(()),
+                Ok(Settled::Fault(fault)) => Err(SendError::Fault(message, fault)),
+                Ok(Settled::Disconnected) | Err(_) => Err(SendError::Disconnected(message)),
+            },
+            Err(TrySendError::Disconnected(message)) => Err(SendError::Disconnected(message)),
+            Err(TrySendError::Fault(message, fault)) => Err(SendError::Fault(message, fault)),
+        }
+    }
+
+    /// Sends a message, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`] if the channel was full all that time; else as [`Sender::send`].
+    pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.send_before(message, Instant::now().checked_add(timeout))
+    }
+
+    /// Sends a message, waiting for room until `deadline`; one that has passed allows a single try.
+    ///
+    /// # Errors
+    /// As [`Sender::send_timeout`].
+    pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_before(message, Some(deadline))
+    }
+
+    /// Without a deadline (which is one too far to be computed), for ever.
+    fn send_before(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+        match self.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(message)) => match self.push_until(&message, deadline) {
+                Ok(Settled::Sent) => Ok(()),
+                Ok(Settled::Fault(fault)) => Err(SendTimeoutError::Fault(message, fault)),
+                Ok(Settled::Disconnected) | Err(Ended::Gone) => Err(SendTimeoutError::Disconnected(message)),
+                Err(Ended::Timeout) => Err(SendTimeoutError::Timeout(message)),
+            },
+            Err(TrySendError::Disconnected(message)) => Err(SendTimeoutError::Disconnected(message)),
+            Err(TrySendError::Fault(message, fault)) => Err(SendTimeoutError::Fault(message, fault)),
+        }
+    }
+
+    #[cold]
+    fn push_until(&self, message: &T, deadline: Option<Instant>) -> Result<Settled, Ended> {
+        let settled = self.endpoint.block_on(deadline, || {
+            if self.endpoint.is_closed() {
+                return Some(Settled::Disconnected);
+            }
+            match self.ring.push(message) {
+                Ok(()) => Some(Settled::Sent),
+                Err(PushError::Full) => None,
+                Err(PushError::Fault(fault)) => Some(Settled::Fault(fault)),
+            }
+        })?;
+        if matches!(settled, Settled::Sent) {
+            self.endpoint.published();
+        }
+        Ok(settled)
+    }
+
+    /// Sends as many messages from the front of the slice as there is room for, and says how many; `Ok(0)` for an empty
+    /// slice only.
+    ///
+    /// Cheaper than one at a time, because the receiver is told once a cache line and woken at most once. Nothing about
+    /// a batch is atomic: a receiver may see its front before its end is sent, and a crash may lose its end.
+    ///
+    /// # Errors
+    /// As [`Sender::try_send`]; then nothing was sent.
+    pub fn try_send_slice(&self, messages: &[T]) -> Result<usize, TrySendError<()>>
+    where
+        T: Copy,
+    {
+        if let Err(fault) = self.endpoint.check() {
+            return Err(TrySendError::Fault((), fault));
+        }
+        if self.endpoint.is_closed() {
+            return Err(TrySendError::Disconnected(()));
+        }
+        match self.ring.push_slice(messages) {
+            Ok(sent) => {
+                self.endpoint.published();
+                Ok(sent)
+            }
+            Err(PushError::Full) if self.endpoint.has_died() => Err(TrySendError::Disconnected(())),
+            Err(PushError::Full) => Err(TrySendError::Full(())),
+            Err(PushError::Fault(fault)) => Err(TrySendError::Fault((), fault)),
+        }
+    }
+
+    /// Sends all messages of the slice in order, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Sender::send`], with the number of messages that were sent before.
+    pub fn send_slice(&self, messages: &[T]) -> Result<(), SendSliceError>
+    where
+        T: Copy,
+    {
+        let mut sent = 0;
+        while sent < messages.len() {
+            let failed = |cause| SendSliceError { sent, cause };
+            let count = match self.try_send_slice(&messages[sent..]) {
+                Ok(count) => count,
+                Err(TrySendError::Full(())) => match self.push_until(&messages[sent], None) {
+                    Ok(Settled::Sent) => 1,
+                    Ok(Settled::Fault(fault)) => return Err(failed(SendError::Fault((), fault))),
+                    Ok(Settled::Disconnected) | Err(_) => return Err(failed(SendError::Disconnected(()))),
+                },
+                Err(TrySendError::Disconnected(())) => return Err(failed(SendError::Disconnected(()))),
+                Err(TrySendError::Fault((), fault)) => return Err(failed(SendError::Fault((), fault))),
+            };
+            sent += count;
+        }
+        Ok(())
+    }
+
+    /// Waits until the receiver has taken everything that was sent, for at most `timeout` if there is one.
+    ///
+    /// "Taken" means that the receiver's call returned or is about to; what it did with the messages, only it can say.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Disconnected`] if the receiver ended before that; [`SendTimeoutError::Timeout`].
+    pub fn wait_drained(&self, timeout: Option<Duration>) -> Result<(), SendTimeoutError<()>> {
+        self.endpoint.check().map_err(|fault| SendTimeoutError::Fault((), fault))?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let drained = || (self.ring.len() == 0).then_some(());
+        self.endpoint.block_on(deadline, drained).map_err(|ended| match ended {
+            Ended::Timeout => SendTimeoutError::Timeout(()),
+            Ended::Gone => SendTimeoutError::Disconnected(()),
+        })
+    }
+}
+
+impl<T> Sender<T> {
+    /// Messages in the channel; a receiver may take some meanwhile.
+    pub fn len(&self) -> usize {
+        match self.endpoint.check() {
+            Ok(()) => self.ring.len() as usize,
+            Err(_) => 0,
+        }
+    }
+
+    /// Whether no message is in the channel; once true, it stays so until the next send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room; a receiver may make some meanwhile.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Messages that fit: what the creator asked for.
+    pub fn capacity(&self) -> usize {
+        self.endpoint.region().geometry().capacity as usize
+    }
+
+    /// The channel's name, unless it is anonymous.
+    pub fn name(&self) -> Option<&str> {
+        self.endpoint.region().name()
+    }
+
+    /// The state of the receiving end, asked from the kernel now.
+    pub fn peer(&self) -> PeerState {
+        self.endpoint.peer()
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("name", &self.name()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The error of an attach that found positions which contradict each other.
+pub(super) fn damaged(region: &Region, fault: Fault) -> Error {
+    let name = region.name().unwrap_or("(anonymous)").into();
+    match fault {
+        Fault::Corrupt { what, expected, found } => Error::Damaged { name, field: what, expected, found },
+        _ => Error::Damaged { name, field: "a position", expected: 0, found: 0 },
+    }
+}

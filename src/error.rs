@@ -1,0 +1,411 @@
+//! One error type per operation, each of which hands the message back where there is one.
+//!
+//! Names and shapes follow crossbeam-channel, with one more case everywhere: [`Fault`], for what cannot happen between
+//! threads of one program but can between processes.
+
+use core::fmt;
+use std::io;
+
+use crate::PeerState;
+
+/// Why a region could not be created, attached or removed.
+///
+/// Every mismatch carries what was expected and what was found, and every message says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name cannot name a region.
+    #[error("invalid region name {name:?}: {reason}")]
+    InvalidName {
+        /// As given.
+        name: String,
+        /// What a name must be.
+        reason: &'static str,
+    },
+    /// A region (or somebody else's file) of that name exists.
+    #[error("region `{name}` already exists: attach to it, use open_or_create, or remove it with ringway::unlink")]
+    AlreadyExists {
+        /// Of the region.
+        name: String,
+    },
+    /// No region has that name.
+    #[error("no region is named `{name}`: start the side that creates it first, or use open_or_create")]
+    NotFound {
+        /// Of the region.
+        name: String,
+    },
+    /// The kernel refused access.
+    #[error("no permission to {action} `{name}` (owner {owner}, mode {mode:o}): ask its owner for another mode")]
+    PermissionDenied {
+        /// What was tried.
+        action: &'static str,
+        /// Of the region, or of the directory that refused.
+        name: String,
+        /// User id of its owner.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The region belongs to a user from whom this process did not expect it.
+    #[error(
+        "region `{name}` belongs to user {found}, expected {expected}: if you trust that user, say so with Options::owner({found})"
+    )]
+    WrongOwner {
+        /// Of the region.
+        name: String,
+        /// User id that was expected.
+        expected: u32,
+        /// User id that owns the region.
+        found: u32,
+    },
+    /// POSIX shared memory is not mounted.
+    #[error("no shared memory at {path} ({found}): mount it with `mount -t tmpfs tmpfs {path}`")]
+    NotMounted {
+        /// Where it belongs.
+        path: &'static str,
+        /// What is there instead.
+        found: String,
+    },
+    /// The memory for the region is not to be had.
+    #[error(
+        "not enough shared memory: {needed} bytes needed, {available} available: free some, enlarge the mount, or lower the capacity"
+    )]
+    NoSpace {
+        /// Bytes of the whole region.
+        needed: u64,
+        /// Bytes that were free.
+        available: u64,
+    },
+    /// The capacity is zero, or too large for the machine.
+    #[error("invalid capacity {capacity} for messages of {payload_size} bytes: {reason}")]
+    InvalidCapacity {
+        /// As given, in messages.
+        capacity: u64,
+        /// Bytes of one message.
+        payload_size: usize,
+        /// What a capacity must be.
+        reason: &'static str,
+    },
+    /// What was found is not a region of this library.
+    #[error("`{name}` is not a ringway region: {found}: it belongs to another program, choose another name")]
+    NotARegion {
+        /// Of the object.
+        name: String,
+        /// What it is instead.
+        found: String,
+    },
+    /// The region was written by an incompatible version of this library.
+    #[error(
+        "region `{name}` has format version {found}, this program speaks {expected}: update the older of the two programs"
+    )]
+    VersionMismatch {
+        /// Of the region.
+        name: String,
+        /// Spoken by this program.
+        expected: u64,
+        /// In the region.
+        found: u64,
+    },
+    /// The region carries another kind of channel.
+    #[error("region `{name}` carries flavor {found}, expected {expected}: attach with the flavor that created it")]
+    FlavorMismatch {
+        /// Of the region.
+        name: String,
+        /// Of this call.
+        expected: u64,
+        /// In the region.
+        found: u64,
+    },
+    /// The region carries another type of message.
+    #[error("region `{name}` carries another payload: {difference}: build both programs with the same type")]
+    PayloadMismatch {
+        /// Of the region.
+        name: String,
+        /// The first field that differs, in words.
+        difference: String,
+        /// Schema text of this program's type.
+        expected: String,
+        /// Schema text in the region.
+        found: String,
+    },
+    /// A field of the header contradicts another, or the file.
+    #[error(
+        "region `{name}` is damaged: {field} is {found}, expected {expected}: remove it with ringway::unlink and create it anew"
+    )]
+    Damaged {
+        /// Of the region.
+        name: String,
+        /// Which field.
+        field: &'static str,
+        /// Value that would be consistent.
+        expected: u64,
+        /// Value in the region.
+        found: u64,
+    },
+    /// A live process holds that end of the channel.
+    ///
+    /// A *stopped* process counts as live: it may go on at any moment and write through its mapping, so it cannot be
+    /// replaced; resume it (`SIGCONT`) or kill it.
+    #[error("the {role} of this channel is taken ({holder}): {}", advice(holder))]
+    RoleTaken {
+        /// Which end.
+        role: Role,
+        /// Who holds it.
+        holder: PeerState,
+    },
+    /// The name was removed, or given to another region, while this process was attaching.
+    #[error("region `{name}` was removed while attaching: try again")]
+    Removed {
+        /// Of the region.
+        name: String,
+    },
+    /// The kernel, or a sandbox, lacks something that the channel needs.
+    #[error("{what} is not available here: {advice}")]
+    Unsupported {
+        /// What is missing.
+        what: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// The operating system failed in a way that has no name above.
+    #[error("{call} failed: {source}")]
+    Os {
+        /// The system call.
+        call: &'static str,
+        /// Its error.
+        source: io::Error,
+    },
+}
+
+fn advice(holder: &PeerState) -> &'static str {
+    match holder {
+        PeerState::Stopped { .. } => {
+            "a stopped process may go on at any moment; resume it with SIGCONT or kill it first"
+        }
+        _ => "each end has one holder at a time; end that one, or use another channel",
+    }
+}
+
+/// An end of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The producers' end.
+    Sender,
+    /// The consumers' end.
+    Receiver,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sender => "sender",
+            Self::Receiver => "receiver",
+        })
+    }
+}
+
+/// What makes a handle unusable, or a single message unreadable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The handle was inherited over `fork`; only the process that opened it may use it.
+    #[error("this handle belongs to the parent process: after fork, open the child's own through the Channel")]
+    Forked,
+    /// The other side wrote numbers into the region that no correct peer writes.
+    ///
+    /// Nothing was read or written on their account. The fault stays until the region is created anew.
+    #[error(
+        "the region is corrupt: {what} is {found}, expected {expected}: end both sides and create the channel anew"
+    )]
+    Corrupt {
+        /// Which number.
+        what: &'static str,
+        /// What it could have been.
+        expected: u64,
+        /// What it was.
+        found: u64,
+    },
+    /// The bytes of one message are no valid value of the payload type; that message is dropped, the next may be fine.
+    #[error("a message is no valid {type_name}: the sender is not built from the same source; the message was dropped")]
+    Invalid {
+        /// The payload type.
+        type_name: &'static str,
+    },
+}
+
+/// Error of `send`: the message comes back.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError<T> {
+    /// Every receiver is gone.
+    Disconnected(T),
+    /// This handle cannot send.
+    Fault(T, Fault),
+}
+
+/// Error of `try_send`: the message comes back.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError<T> {
+    /// No room at this moment.
+    Full(T),
+    /// Every receiver is gone.
+    Disconnected(T),
+    /// This handle cannot send.
+    Fault(T, Fault),
+}
+
+/// Error of `send_timeout` and `send_deadline`: the message comes back.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendTimeoutError<T> {
+    /// No room until the deadline.
+    Timeout(T),
+    /// Every receiver is gone.
+    Disconnected(T),
+    /// This handle cannot send.
+    Fault(T, Fault),
+}
+
+/// Error of `send_slice`: how many messages were sent before it, and why it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("after {sent} messages: {cause}")]
+pub struct SendSliceError {
+    /// Messages from the front of the slice that were sent.
+    pub sent: usize,
+    /// What stopped the rest.
+    pub cause: SendError<()>,
+}
+
+/// Error of `recv`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Every sender is gone and the channel is drained.
+    #[error("receiving on an empty channel whose sender is gone")]
+    Disconnected,
+    /// This handle cannot receive, or this message cannot be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Error of `try_recv`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// No message at this moment.
+    #[error("receiving on an empty channel")]
+    Empty,
+    /// Every sender is gone and the channel is drained.
+    #[error("receiving on an empty channel whose sender is gone")]
+    Disconnected,
+    /// This handle cannot receive, or this message cannot be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Error of `recv_timeout` and `recv_deadline`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// No message until the deadline.
+    #[error("timed out waiting for a message")]
+    Timeout,
+    /// Every sender is gone and the channel is drained.
+    #[error("receiving on an empty channel whose sender is gone")]
+    Disconnected,
+    /// This handle cannot receive, or this message cannot be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What the three errors that carry a message have in common: it need not be `Debug` for the error to be.
+macro_rules! carries_message {
+    ($name:ident { $($extra:ident => $text:literal),* }) => {
+        impl<T> $name<T> {
+            /// The message that was not sent.
+            pub fn into_inner(self) -> T {
+                match self {
+                    $(Self::$extra(message) => message,)*
+                    Self::Disconnected(message) | Self::Fault(message, _) => message,
+                }
+            }
+
+            /// Whether every receiver is gone.
+            pub fn is_disconnected(&self) -> bool {
+                matches!(self, Self::Disconnected(_))
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$extra(_) => f.write_str(concat!(stringify!($extra), "(..)")),)*
+                    Self::Disconnected(_) => f.write_str("Disconnected(..)"),
+                    Self::Fault(_, fault) => write!(f, "Fault(.., {fault:?})"),
+                }
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$extra(_) => f.write_str($text),)*
+                    Self::Disconnected(_) => f.write_str("sending on a channel whose receiver is gone"),
+                    Self::Fault(_, fault) => fault.fmt(f),
+                }
+            }
+        }
+
+        impl<T> core::error::Error for $name<T> {}
+    };
+}
+
+carries_message!(SendError {});
+carries_message!(TrySendError { Full => "sending on a full channel" });
+carries_message!(SendTimeoutError { Timeout => "timed out waiting for room in the channel" });
+
+impl<T> TrySendError<T> {
+    /// Whether there was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+}
+
+impl<T> SendTimeoutError<T> {
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+}
+
+impl RecvError {
+    /// Whether every sender is gone and the channel is drained.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+}
+
+impl TryRecvError {
+    /// Whether there was no message.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether every sender is gone and the channel is drained.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+}
+
+impl RecvTimeoutError {
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+
+    /// Whether every sender is gone and the channel is drained.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+}

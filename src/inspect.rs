@@ -1,0 +1,151 @@
+//! A read-only look at any region, whatever its payload: for people, for tools and for tests.
+//!
+//! Nothing is mapped and no role is taken; the numbers are read one after the other while the peers work, so they are a
+//! snapshot of moments that lie close together.
+
+use core::fmt;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use crate::error::{Error, Role};
+use crate::layout::{self, Header};
+use crate::lease;
+use crate::peer::PeerState;
+use crate::region::{self, HeaderPage};
+use crate::sys::file;
+use crate::sys::posix::{self, Name};
+
+/// What a region says about itself.
+///
+/// # Examples
+/// ```
+/// use ringway::{Inspection, Options, spsc::Channel};
+///
+/// let name = format!("doc-inspect-{}", std::process::id());
+/// let channel = Channel::<u64>::create(&name, &Options::new().capacity(64))?;
+/// channel.sender()?.send(7)?;
+///
+/// let inspection = Inspection::of(&name)?;
+/// assert_eq!((inspection.capacity, inspection.len), (64, 1));
+/// assert_eq!(inspection.sender, ringway::PeerState::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The region's name.
+    pub name: String,
+    /// Of the format.
+    pub version: u64,
+    /// The kind of channel.
+    pub flavor: &'static str,
+    /// Whether the sleeping side pays for the memory order of wake-ups.
+    pub membarrier: bool,
+    /// Messages that fit.
+    pub capacity: u64,
+    /// Messages in the channel, to within one block of a sender that is at work.
+    pub len: u64,
+    /// Messages received in all.
+    pub received: u64,
+    /// Bytes of one message.
+    pub payload_size: u64,
+    /// Of the payload's schema.
+    pub fingerprint: u64,
+    /// Printable description of the payload.
+    pub schema: String,
+    /// Bytes of memory.
+    pub region_length: u64,
+    /// Tells two regions of one name apart.
+    pub instance: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// User id of the owner.
+    pub owner: u32,
+    /// Who holds the sending end.
+    pub sender: PeerState,
+    /// Who holds the receiving end.
+    pub receiver: PeerState,
+}
+
+impl Inspection {
+    /// Looks at the region of that name; reading permission is enough.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
+    /// [`Error::Damaged`].
+    pub fn of(name: &str) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let file = File::from(posix::open_read_only(&name)?);
+        let (HeaderPage { header, schema }, geometry) = region::read_header(&file, name.as_str())?;
+        let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
+        let metadata = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?;
+        let state = |role| region::peer_state_in(&file, role, lease::is_held(file.as_fd(), role));
+        let word = |offset: usize| {
+            let mut bytes = [0; 8];
+            file::read_at(&file, &mut bytes, offset as u64).map(|_| u64::from_le_bytes(bytes))
+        };
+        let received = word(layout::HEAD)?;
+        // The sender's hint points at the block that it fills; that block's count is the truth.
+        let hint = word(layout::TAIL)?;
+        let block = layout::Block::of(payload_size as usize);
+        let sent = hint.max(word(block.offset(hint.max(received), &geometry))?);
+        Ok(Self {
+            version,
+            flavor: "spsc",
+            membarrier: header.flags & layout::FLAG_MEMBARRIER != 0,
+            capacity,
+            len: sent.saturating_sub(received).min(capacity),
+            received,
+            payload_size,
+            fingerprint,
+            schema,
+            region_length,
+            instance,
+            mode: metadata.mode() & 0o7777,
+            owner: metadata.uid(),
+            sender: state(Role::Sender),
+            receiver: state(Role::Receiver),
+            name: name.as_str().into(),
+        })
+    }
+
+    /// The names of all regions in POSIX shared memory that this user can read, sorted.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`].
+    pub fn names() -> Result<Vec<String>, Error> {
+        let _mounted = posix::directory()?;
+        let entries = fs::read_dir(posix::DIRECTORY).map_err(|source| Error::Os { call: "readdir", source })?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| is_region(name).unwrap_or(false))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Whether the file of that name begins as a region does.
+fn is_region(name: &str) -> Result<bool, Error> {
+    let file = File::from(posix::open_read_only(&Name::new(name)?)?);
+    let mut magic = [0; 8];
+    Ok(file::read_at(&file, &mut magic, 0)? && u64::from_le_bytes(magic) == layout::MAGIC)
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "name       {}", self.name)?;
+        writeln!(f, "flavor     {}, format {}", self.flavor, self.version)?;
+        writeln!(f, "messages   {} of {} ({} received)", self.len, self.capacity, self.received)?;
+        writeln!(f, "sender     {}", self.sender)?;
+        writeln!(f, "receiver   {}", self.receiver)?;
+        writeln!(f, "wake-ups   by {}", if self.membarrier { "membarrier" } else { "fences" })?;
+        writeln!(f, "memory     {} bytes, owner {}, mode {:o}", self.region_length, self.owner, self.mode)?;
+        writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;
+        for line in self.schema.lines() {
+            writeln!(f, "           {line}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Leases: who is alive, proved by the kernel.
+//!
+//! Each peer index k has one byte, `2^20 + k`, of the region's file. Its holder locks that byte on a *fresh* open file
+//! description, maps the region through that description and closes the descriptor. The mapping pins the description,
+//! so "locked" means exactly "somebody can still write through this mapping": it stays so under `SIGSTOP`, and ends with
+//! `munmap`, `exec` and death. No clock and no pid takes part.
+//!
+//! One more byte, just below, is locked *shared* by every process that has the region open in any way, so that "nobody
+//! has it open" can be proved as well, before a leftover region is thrown away.
+//!
+//! A channel between threads has no file; its leases are flags, which end with the handle.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::error::{Error, Role};
+use crate::sys::lock::{self, Kind};
+
+/// Byte of peer index 0.
+const FIRST_BYTE: u64 = 1 << 20;
+/// Byte that everybody who has the region open locks shared.
+const OPEN_BYTE: u64 = FIRST_BYTE - 2;
+
+impl Role {
+    /// The peer index of this role in an SPSC region.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Sender => 0,
+            Self::Receiver => 1,
+        }
+    }
+
+    /// The role at the other end.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+}
+
+fn os(source: io::Error) -> Error {
+    match source.raw_os_error() {
+        // EINVAL: a kernel (or an emulation of one) without locks of this kind.
+        Some(libc::EINVAL | libc::ENOSYS) => {
+            Error::Unsupported { what: "F_OFD_SETLK", advice: "run on Linux 3.15 or later" }
+        }
+        _ => Error::Os { call: "fcntl(F_OFD_SETLK)", source },
+    }
+}
+
+/// Takes the lease of `role` for the description behind `file`, which must be fresh; `false` if it is held.
+pub(crate) fn acquire(file: BorrowedFd<'_>, role: Role) -> Result<bool, Error> {
+    lock::try_lock(file, FIRST_BYTE + role.index() as u64, Kind::Exclusive).map_err(os)
+}
+
+/// Whether somebody holds the lease of `role`; `file` is any description other than the holder's.
+///
+/// A query that fails counts as held: that is merely conservative.
+pub(crate) fn is_held(file: BorrowedFd<'_>, role: Role) -> bool {
+    lock::is_locked(file, FIRST_BYTE + role.index() as u64).unwrap_or(true)
+}
+
+/// Announces that the description behind `file` has the region open; `false` if somebody is throwing it away.
+pub(crate) fn announce_open(file: impl AsFd) -> Result<bool, Error> {
+    lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Shared).map_err(os)
+}
+
+/// Whether the description behind `file`, which announced itself, is the only one; then it stays so until it closes.
+pub(crate) fn claim_abandoned(file: impl AsFd) -> Result<bool, Error> {
+    lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Exclusive).map_err(os)
+}

@@ -1,0 +1,267 @@
+//! Shared memory as words: the only way in which this crate reads or writes a region once it is mapped.
+//!
+//! A peer may write any byte at any moment, so no reference to plain data is ever formed in a region. Every access is an
+//! atomic of fixed width, **always the same width at the same address**, and payloads move by Relaxed words between the
+//! region and private memory. A racing peer is then never a data race in Rust's sense; at worst it makes us read other
+//! numbers, and numbers from a region are input.
+//!
+//! Under loom the same offsets lead to loom's atomics, which have no fixed layout and so cannot lie in a mapping.
+
+#![allow(unsafe_code)] // one of the rooms: pointers into a mapping
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use crate::layout::stride;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+#[cfg(not(loom))]
+type Base = u8;
+#[cfg(loom)]
+type Base = crate::sys::heap::Cells;
+
+/// A mapped region. Copies of it are valid as long as the mapping is; the owner of both keeps them together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    base: NonNull<Base>,
+    length: usize,
+}
+
+// SAFETY: shared memory belongs to no thread, and every access through this type is atomic.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// # Safety
+    /// * `base` is aligned to a page and leads to `length` bytes (under loom: to cells for as many) that are mapped,
+    ///   readable and writable for as long as this value or a copy of it is used;
+    /// * nobody in this process accesses them other than through `Memory`.
+    pub(crate) unsafe fn new(base: NonNull<Base>, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    /// As [`Memory::new`], for bytes of a mapping; loom's atomics cannot lie in one.
+    ///
+    /// # Safety
+    /// As [`Memory::new`].
+    pub(crate) unsafe fn mapped(base: NonNull<u8>, length: usize) -> Self {
+        assert!(!cfg!(loom), "models run on the heap backing");
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { Self::new(base.cast(), length) }
+    }
+
+    /// The eight-byte word at `offset`.
+    ///
+    /// # Panics
+    /// If it does not lie in the region, or not at a multiple of 8: offsets come from `layout`, never from a peer.
+    pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset % 8 == 0 && offset < self.length && self.length - offset >= 8);
+        // SAFETY: `offset` was checked in the line above.
+        unsafe { self.word_unchecked(offset) }
+    }
+
+    /// The four-byte event word at `offset`.
+    ///
+    /// # Panics
+    /// As [`Memory::word`].
+    pub(crate) fn event(&self, offset: usize) -> Event {
+        assert!(offset % 4 == 0 && offset < self.length && self.length - offset >= 4);
+        // SAFETY: `offset` was checked in the line above.
+        Event(NonNull::from(unsafe { self.event_unchecked(offset) }))
+    }
+}
+
+/// An event word, found and checked once; valid as long as the [`Memory`] that it came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event(NonNull<AtomicU32>);
+
+// SAFETY: as for `Memory`.
+unsafe impl Send for Event {}
+// SAFETY: as above.
+unsafe impl Sync for Event {}
+
+impl core::ops::Deref for Event {
+    type Target = AtomicU32;
+
+    #[inline(always)]
+    fn deref(&self) -> &AtomicU32 {
+        // SAFETY: a word of a `Memory`, which is mapped for as long as copies of it are used.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+#[cfg(not(loom))]
+impl Memory {
+    /// # Safety
+    /// `offset` is a multiple of 8, and `offset + 8 <= length`.
+    #[inline(always)]
+    pub(crate) unsafe fn word_unchecked(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: the offset lies in the mapping, by the caller's promise.
+        let word = unsafe { self.base.add(offset) };
+        // SAFETY: mapped and aligned (base to a page, offset to 8); atomics of this width only, by the module's rule.
+        unsafe { word.cast().as_ref() }
+    }
+
+    /// # Safety
+    /// `offset` is a multiple of 4, and `offset + 4 <= length`.
+    unsafe fn event_unchecked(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: the offset lies in the mapping, by the caller's promise.
+        let word = unsafe { self.base.add(offset) };
+        // SAFETY: mapped and aligned (base to a page, offset to 4); atomics of this width only, by the module's rule.
+        unsafe { word.cast().as_ref() }
+    }
+
+    /// Stores `value` in Relaxed units: Relaxed because whoever publishes the payload does so with Release.
+    ///
+    /// # Safety
+    /// * `offset` is a multiple of `stride(size_of::<T>())` or of 8, whichever is less;
+    /// * `offset + stride(size_of::<T>()) <= length`;
+    /// * `T` has no padding.
+    #[inline(always)]
+    pub(crate) unsafe fn store<T>(&self, offset: usize, value: &T) {
+        // SAFETY: the offset lies in the mapping, by the caller's promise.
+        let to = unsafe { self.base.add(offset) };
+        // SAFETY: `to` leads to a stride of mapped bytes at its alignment; `value` is `size_of::<T>()` readable bytes,
+        // all initialized.
+        unsafe { units::copy_in::<T>(to.as_ptr(), core::ptr::from_ref(value).cast()) }
+    }
+
+    /// Loads a `T` in Relaxed units, whose bytes are initialized but may be no valid `T`.
+    ///
+    /// Relaxed because the caller has Acquired the word that published the payload.
+    ///
+    /// # Safety
+    /// As [`Memory::store`].
+    #[inline(always)]
+    pub(crate) unsafe fn load<T>(&self, offset: usize) -> MaybeUninit<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the offset lies in the mapping, by the caller's promise.
+        let from = unsafe { self.base.add(offset) };
+        // SAFETY: `from` leads to a stride of mapped bytes at its alignment; `value` is `size_of::<T>()` writable bytes.
+        unsafe { units::copy_out::<T>(value.as_mut_ptr().cast(), from.as_ptr()) };
+        value
+    }
+}
+
+/// Copies between private bytes and shared units: one unit of 1, 2, 4 or 8 bytes for a payload of up to 8, else words of
+/// 8 of which the last may be padded. The unit depends on `T` alone, so an address keeps its width for ever.
+#[cfg(not(loom))]
+mod units {
+    use super::{AtomicU32, AtomicU64, Ordering, stride};
+    use crate::sync::{AtomicU8, AtomicU16};
+
+    macro_rules! unit {
+        ($atomic:ty, $plain:ty, $store:ident, $load:ident) => {
+            /// # Safety
+            /// `to` leads to an aligned, mapped unit; `from` to `length` initialized bytes, at most the unit's.
+            #[inline(always)]
+            unsafe fn $store(to: *mut u8, from: *const u8, length: usize) {
+                let mut bytes = [0_u8; size_of::<$plain>()];
+                // SAFETY: `length` bytes are readable at `from`, and `bytes` holds as many.
+                unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr(), length) };
+                // SAFETY: aligned and mapped, by the caller's promise.
+                let unit = unsafe { &*to.cast::<$atomic>() };
+                unit.store(<$plain>::from_ne_bytes(bytes), Ordering::Relaxed);
+            }
+
+            /// # Safety
+            /// `from` leads to an aligned, mapped unit; `to` to `length` writable bytes, at most the unit's.
+            #[inline(always)]
+            unsafe fn $load(to: *mut u8, from: *mut u8, length: usize) {
+                // SAFETY: aligned and mapped, by the caller's promise.
+                let unit = unsafe { &*from.cast::<$atomic>() };
+                let bytes = unit.load(Ordering::Relaxed).to_ne_bytes();
+                // SAFETY: `length` bytes are writable at `to`, and `bytes` holds as many.
+                unsafe { bytes.as_ptr().copy_to_nonoverlapping(to, length) };
+            }
+        };
+    }
+
+    unit!(AtomicU8, u8, store_1, load_1);
+    unit!(AtomicU16, u16, store_2, load_2);
+    unit!(AtomicU32, u32, store_4, load_4);
+    unit!(AtomicU64, u64, store_8, load_8);
+
+    macro_rules! copy {
+        ($name:ident, $one:ident, $two:ident, $four:ident, $eight:ident) => {
+            /// # Safety
+            /// The shared side leads to `stride(size_of::<T>())` mapped bytes, aligned to that or to 8, whichever is
+            /// less; the private side to `size_of::<T>()` bytes that may be read or written.
+            #[inline(always)]
+            pub(super) unsafe fn $name<T>(
+                to: *mut u8,
+                from: copy!(@from $name),
+            ) {
+                let size = size_of::<T>();
+                match stride(size) {
+                    // SAFETY: one unit of this width, by the caller's promise.
+                    1 => unsafe { $one(to, from, size) },
+                    // SAFETY: as above.
+                    2 => unsafe { $two(to, from, size) },
+                    // SAFETY: as above.
+                    4 => unsafe { $four(to, from, size) },
+                    stride => {
+                        let mut done = 0;
+                        while done < stride {
+                            let length = if size - done < 8 { size - done } else { 8 };
+                            // SAFETY: `done < size`, so it lies in both sides.
+                            let to = unsafe { to.add(done) };
+                            // SAFETY: as above.
+                            let from = unsafe { from.add(done) };
+                            // SAFETY: a unit of 8 at a multiple of 8, and `length` private bytes.
+                            unsafe { $eight(to, from, length) };
+                            done += 8;
+                        }
+                    }
+                }
+            }
+        };
+        (@from copy_in) => { *const u8 };
+        (@from copy_out) => { *mut u8 };
+    }
+
+    copy!(copy_in, store_1, store_2, store_4, store_8);
+    copy!(copy_out, load_1, load_2, load_4, load_8);
+}
+
+#[cfg(loom)]
+impl Memory {
+    /// # Safety
+    /// As in the normal build.
+    pub(crate) unsafe fn word_unchecked(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: the cells outlive this value, by the promise of `new`.
+        unsafe { self.base.as_ref() }.word(offset)
+    }
+
+    /// # Safety
+    /// As in the normal build.
+    unsafe fn event_unchecked(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: the cells outlive this value, by the promise of `new`.
+        unsafe { self.base.as_ref() }.event(offset)
+    }
+
+    /// # Safety
+    /// As in the normal build; models use payloads of whole words only.
+    pub(crate) unsafe fn store<T>(&self, offset: usize, value: &T) {
+        assert!(size_of::<T>() % 8 == 0 && stride(size_of::<T>()) == size_of::<T>());
+        for i in 0..size_of::<T>() / 8 {
+            // SAFETY: within `value`, which has no padding.
+            let word = unsafe { core::ptr::from_ref(value).cast::<u64>().add(i).read_unaligned() };
+            self.word(offset + 8 * i).store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// As in the normal build; models use payloads of whole words only.
+    pub(crate) unsafe fn load<T>(&self, offset: usize) -> MaybeUninit<T> {
+        assert!(size_of::<T>() % 8 == 0 && stride(size_of::<T>()) == size_of::<T>());
+        let mut value = MaybeUninit::<T>::uninit();
+        for i in 0..size_of::<T>() / 8 {
+            let word = self.word(offset + 8 * i).load(Ordering::Relaxed);
+            // SAFETY: within `value`.
+            unsafe { value.as_mut_ptr().cast::<u64>().add(i).write_unaligned(word) };
+        }
+        value
+    }
+}

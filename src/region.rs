@@ -1,0 +1,512 @@
+//! A region: created whole or not at all, attached only after every number in its header was checked.
+//!
+//! A [`Region`] takes no role and maps nothing: it holds the descriptor for queries and the private copy of the header.
+//! A role is taken by [`Region::open_role`], which yields the mapping that is also the lease.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+use crossbeam_utils::Backoff;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use crate::error::{Error, Role};
+use crate::layout::{self, Geometry, Header, PAGE, PeerRecord};
+use crate::lease;
+use crate::memory::Memory;
+use crate::payload::{Payload, Schema};
+use crate::peer::PeerState;
+use crate::sync::{AtomicU32, Ordering};
+use crate::sys::heap::Heap;
+use crate::sys::map::Mapping;
+use crate::sys::posix::Name;
+use crate::sys::process::{ForkMark, Identity};
+use crate::sys::{file, membarrier, posix};
+use crate::wait::{Barrier, CLOSED};
+
+/// What a program wants of a region: the type of its messages, and how many.
+#[derive(Debug)]
+pub(crate) struct Request {
+    flavor: u64,
+    payload_size: usize,
+    payload_align: usize,
+    schema: Schema,
+}
+
+impl Request {
+    /// An SPSC channel of `T`.
+    pub(crate) fn spsc<T: Payload>() -> Self {
+        Self {
+            flavor: layout::FLAVOR_SPSC,
+            payload_size: size_of::<T>(),
+            payload_align: align_of::<T>(),
+            schema: Schema::of::<T>(),
+        }
+    }
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Store {
+    File(File),
+    Heap(Arc<HeapStore>),
+}
+
+/// Memory of this process, with its leases.
+#[derive(Debug)]
+struct HeapStore {
+    heap: Heap,
+    /// 1 while the role is held.
+    leases: [AtomicU32; 2],
+}
+
+/// The name under which others find the region.
+#[derive(Debug)]
+struct Link {
+    name: Name,
+    /// Whether the name goes when this value does.
+    remove: bool,
+}
+
+/// A region that this process has open.
+#[derive(Debug)]
+pub(crate) struct Region {
+    store: Store,
+    geometry: Geometry,
+    barrier: Barrier,
+    link: Option<Link>,
+    mark: ForkMark,
+}
+
+/// A role taken: the memory, and the lease that lasts as long as this value.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    memory: Memory,
+    hold: Hold,
+}
+
+#[derive(Debug)]
+enum Hold {
+    Mapping(#[expect(dead_code, reason = "kept for its drop")] Mapping),
+    Heap(Arc<HeapStore>, Role),
+}
+
+impl Attachment {
+    /// The region's memory, valid as long as `self`.
+    pub(crate) fn memory(&self) -> Memory {
+        self.memory
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Hold::Heap(store, role) = &self.hold {
+            // Release: whatever this holder wrote is visible to the next one. Pairs with the exchange in `open_role`.
+            store.leases[role.index()].store(0, Ordering::Release);
+        }
+    }
+}
+
+/// How a region is created.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Creation {
+    pub(crate) capacity: u64,
+    pub(crate) mode: u32,
+    pub(crate) persist: bool,
+    pub(crate) membarrier: bool,
+}
+
+impl Region {
+    /// Creates a named region, or fails with [`Error::AlreadyExists`].
+    pub(crate) fn create_named(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let geometry = Geometry::new(how.capacity, request.payload_size)?;
+        let file = posix::create_unnamed(&name, geometry.region_length, how.mode)?;
+        lease::announce_open(&file)?;
+        let barrier = Barrier::at_creation(how.membarrier);
+        let file = File::from(file);
+        write_header(&file, request, &geometry, barrier)?;
+        posix::link(file.as_fd(), &name)?;
+        Self::new(Store::File(file), geometry, barrier, Some(Link { name, remove: !how.persist }))
+    }
+
+    /// Creates a region without a name, in a sealed memfd.
+    pub(crate) fn create_anonymous(request: &Request, how: Creation) -> Result<Self, Error> {
+        let geometry = Geometry::new(how.capacity, request.payload_size)?;
+        let barrier = Barrier::at_creation(how.membarrier);
+        let file = File::from(file::memfd(geometry.region_length)?);
+        write_header(&file, request, &geometry, barrier)?;
+        Self::new(Store::File(file), geometry, barrier, None)
+    }
+
+    /// Creates a region in memory of this process.
+    pub(crate) fn create_heap(request: &Request, how: Creation) -> Result<Self, Error> {
+        let geometry = Geometry::new(how.capacity, request.payload_size)?;
+        let barrier = Barrier::at_creation(how.membarrier);
+        let heap = Heap::new(geometry.region_length)?;
+        let leases = [AtomicU32::new(0), AtomicU32::new(0)];
+        Self::new(Store::Heap(Arc::new(HeapStore { heap, leases })), geometry, barrier, None)
+    }
+
+    /// Opens a named region.
+    pub(crate) fn attach_named(name: &str, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let backoff = Backoff::new();
+        let file = loop {
+            let file = File::from(posix::open(&name)?);
+            if lease::announce_open(&file)? && posix::leads_to(&name, file.as_fd())? {
+                break file;
+            }
+            // Somebody is throwing the region away, or has just done so: the name is free or new in a moment.
+            if backoff.is_completed() {
+                return Err(Error::Removed { name: name.as_str().into() });
+            }
+            backoff.snooze();
+        };
+        check_owner(&file, name.as_str(), owner)?;
+        let (geometry, barrier) = check_header(&file, name.as_str(), request)?;
+        barrier.join()?;
+        Self::new(Store::File(file), geometry, barrier, Some(Link { name, remove: false }))
+    }
+
+    /// Opens the region behind a descriptor that came from another process.
+    pub(crate) fn attach_fd(fd: OwnedFd, request: &Request) -> Result<Self, Error> {
+        let file = File::from(fd);
+        let (geometry, barrier) = check_header(&file, "(descriptor)", request)?;
+        barrier.join()?;
+        Self::new(Store::File(file), geometry, barrier, None)
+    }
+
+    fn new(store: Store, geometry: Geometry, barrier: Barrier, link: Option<Link>) -> Result<Self, Error> {
+        Ok(Self { store, geometry, barrier, link, mark: ForkMark::here()? })
+    }
+
+    /// Takes `role`, or fails with [`Error::RoleTaken`].
+    pub(crate) fn open_role(&self, role: Role) -> Result<Attachment, Error> {
+        let taken = || Error::RoleTaken { role, holder: self.peer_state(role) };
+        let attachment = match &self.store {
+            Store::File(file) => {
+                // A child of the process that opened this region registers for itself.
+                self.barrier.join()?;
+                let fresh = file::reopen(file.as_fd())?;
+                if !lease::acquire(fresh.as_fd(), role)? {
+                    return Err(taken());
+                }
+                let length = self.geometry.region_length;
+                check_length(file, self.name().unwrap_or("(descriptor)"), length as u64)?;
+                let mapping = Mapping::new(fresh.as_fd(), length)?;
+                // SAFETY: the mapping is page-aligned and as long as said; it lives in the same value as `memory`, and
+                // its bytes are accessed through `Memory` only.
+                #[allow(unsafe_code)]
+                let memory = unsafe { Memory::mapped(mapping.base(), mapping.length()) };
+                Attachment { memory, hold: Hold::Mapping(mapping) }
+            }
+            Store::Heap(store) => {
+                // Acquire: pairs with the Release in `Attachment::drop`.
+                if store.leases[role.index()].swap(1, Ordering::Acquire) != 0 {
+                    return Err(taken());
+                }
+                Attachment { memory: store.heap.memory(), hold: Hold::Heap(Arc::clone(store), role) }
+            }
+        };
+        Ok(attachment)
+    }
+
+    /// Whether somebody holds the lease of `role`.
+    pub(crate) fn is_leased(&self, role: Role) -> bool {
+        match &self.store {
+            Store::File(file) => lease::is_held(file.as_fd(), role),
+            // Acquire: pairs with the Release in `Attachment::drop`.
+            Store::Heap(store) => store.leases[role.index()].load(Ordering::Acquire) != 0,
+        }
+    }
+
+    /// What is known about the holder of `role`.
+    pub(crate) fn peer_state(&self, role: Role) -> PeerState {
+        let leased = self.is_leased(role);
+        match &self.store {
+            Store::File(file) => peer_state_in(file, role, leased),
+            Store::Heap(store) => {
+                let memory = store.heap.memory();
+                // Relaxed: a snapshot for people.
+                let closed = memory.event(event_offset(role)).load(Ordering::Relaxed) & CLOSED != 0;
+                let attaches = memory.word(record_offset(role)).load(Ordering::Relaxed);
+                let record = PeerRecord { attaches, pid: std::process::id().into(), ..PeerRecord::new_zeroed() };
+                PeerState::new(leased, closed, &record, false)
+            }
+        }
+    }
+
+    /// Removes the name, if it still leads to this region; `false` if not.
+    pub(crate) fn unlink(&self) -> Result<bool, Error> {
+        match (&self.store, &self.link) {
+            (Store::File(file), Some(link)) => posix::unlink_if_same(file.as_fd(), &link.name),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether no other process has this region open; from then on none can open it before `self` is dropped.
+    pub(crate) fn claim_abandoned(&self) -> Result<bool, Error> {
+        match &self.store {
+            Store::File(file) => lease::claim_abandoned(file),
+            Store::Heap(_) => Ok(false),
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.link.as_ref().map(|link| link.name.as_str())
+    }
+
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.store {
+            Store::File(file) => Some(file.as_fd()),
+            Store::Heap(_) => None,
+        }
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    pub(crate) fn barrier(&self) -> Barrier {
+        self.barrier
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // A child that inherited this value leaves the parent's name alone.
+        if self.link.as_ref().is_some_and(|link| link.remove) && self.mark.is_ours() {
+            // Nobody is left to tell; the name then stays, which `list` and `unlink` are for.
+            let _ = self.unlink();
+        }
+    }
+}
+
+/// Offset of the peer record of `role`.
+pub(crate) fn record_offset(role: Role) -> usize {
+    layout::PEERS + role.index() * layout::PEER_STRIDE
+}
+
+/// Offset of the event word in which `role` tells the other side about itself.
+pub(crate) fn event_offset(role: Role) -> usize {
+    match role {
+        Role::Sender => layout::SENDER_EVENT,
+        Role::Receiver => layout::RECEIVER_EVENT,
+    }
+}
+
+/// Writes who holds `role` now; the caller holds its lease.
+pub(crate) fn write_record(memory: Memory, role: Role) {
+    let identity = Identity::here();
+    let offset = record_offset(role);
+    let word = |field: usize| memory.word(offset + field);
+    // Relaxed: diagnostics, except for the count, whose Release (pairs with the Acquire in the death test of
+    // `channel::endpoint`) only has to come after the lease, which is a system call.
+    word(memoffset::offset_of!(PeerRecord, pid)).store(identity.pid.into(), Ordering::Relaxed);
+    word(memoffset::offset_of!(PeerRecord, start_time)).store(identity.start_time, Ordering::Relaxed);
+    word(memoffset::offset_of!(PeerRecord, pid_namespace)).store(identity.pid_namespace, Ordering::Relaxed);
+    let attaches = word(memoffset::offset_of!(PeerRecord, attaches));
+    attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Release);
+}
+
+/// What the region's file tells about the holder of `role`.
+pub(crate) fn peer_state_in(file: &File, role: Role, leased: bool) -> PeerState {
+    let mut event = [0; 4];
+    let mut record = [0; size_of::<PeerRecord>()];
+    // A file that was truncated under us tells nothing: zeroes, as for a peer that never was.
+    let _ = file::read_at(file, &mut event, event_offset(role) as u64);
+    let _ = file::read_at(file, &mut record, record_offset(role) as u64);
+    let record = PeerRecord::read_from_bytes(&record).unwrap_or_else(|_| PeerRecord::new_zeroed());
+    let identity =
+        Identity { pid: record.pid as u32, start_time: record.start_time, pid_namespace: record.pid_namespace };
+    let closed = u32::from_le_bytes(event) & CLOSED != 0;
+    PeerState::new(leased, closed, &record, leased && identity.is_stopped())
+}
+
+/// Writes the header page, its magic last.
+fn write_header(file: &File, request: &Request, geometry: &Geometry, barrier: Barrier) -> Result<(), Error> {
+    let mut instance = [0; 8];
+    rustix::rand::getrandom(&mut instance[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(crate::sys::os("getrandom"))?;
+    let text = request.schema.text().as_bytes();
+    let text = &text[..text.len().min(layout::SCHEMA_MAX)];
+    let header = Header {
+        magic: 0,
+        version: layout::VERSION,
+        flavor: request.flavor,
+        flags: barrier.flags(),
+        capacity: geometry.capacity,
+        payload_size: request.payload_size as u64,
+        payload_align: request.payload_align as u64,
+        stride: layout::stride(request.payload_size) as u64,
+        fingerprint: request.schema.fingerprint(),
+        region_length: geometry.region_length as u64,
+        instance: u64::from_le_bytes(instance),
+        peers: layout::SPSC_PEERS as u64,
+        schema_length: text.len() as u64,
+    };
+    let mut page = [0; PAGE];
+    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    page[layout::SCHEMA..][..text.len()].copy_from_slice(text);
+    let write = |bytes: &[u8]| file.write_all_at(bytes, 0).map_err(|source| Error::Os { call: "pwrite", source });
+    write(&page)?;
+    write(&layout::MAGIC.to_le_bytes())
+}
+
+/// The header page as it was at one moment, and the schema text in it.
+pub(crate) struct HeaderPage {
+    pub(crate) header: Header,
+    pub(crate) schema: String,
+}
+
+/// Reads the header into private memory and checks everything that does not depend on the payload type.
+pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geometry), Error> {
+    let length = length(file)?;
+    let not_a_region = |found: String| Error::NotARegion { name: name.into(), found };
+    let mut page = [0; PAGE];
+    if length == 0 {
+        return Err(not_a_region("an empty file".into()));
+    }
+    let mut magic = [0; 8];
+    if !file::read_at(file, &mut magic, 0)? {
+        return Err(not_a_region(format!("a file of {length} bytes")));
+    }
+    if u64::from_le_bytes(magic) != layout::MAGIC {
+        return Err(not_a_region(format!("a file that begins with {magic:02x?}")));
+    }
+    let damaged = |field, expected, found| Err(Error::Damaged { name: name.into(), field, expected, found });
+    if !file::read_at(file, &mut page, 0)? {
+        return damaged("the length of its file", PAGE as u64, length);
+    }
+    let (header, _) = Header::read_from_prefix(&page).expect("a page is larger than a header");
+    if header.version != layout::VERSION {
+        return Err(Error::VersionMismatch { name: name.into(), expected: layout::VERSION, found: header.version });
+    }
+    if header.flavor != layout::FLAVOR_SPSC {
+        return Err(Error::FlavorMismatch { name: name.into(), expected: layout::FLAVOR_SPSC, found: header.flavor });
+    }
+    if header.flags & !layout::FLAG_MEMBARRIER != 0 {
+        return damaged("flags", header.flags & layout::FLAG_MEMBARRIER, header.flags);
+    }
+    if header.schema_length > layout::SCHEMA_MAX as u64 {
+        return damaged("schema length", layout::SCHEMA_MAX as u64, header.schema_length);
+    }
+    if header.peers != layout::SPSC_PEERS as u64 {
+        return damaged("number of peers", layout::SPSC_PEERS as u64, header.peers);
+    }
+    let geometry = match Geometry::new(header.capacity, header.payload_size as usize) {
+        Ok(geometry) => geometry,
+        Err(_) => return damaged("capacity", 1, header.capacity),
+    };
+    let stride = layout::stride(header.payload_size as usize) as u64;
+    if header.stride != stride {
+        return damaged("stride", stride, header.stride);
+    }
+    if header.region_length != length {
+        return damaged("the length of its file", header.region_length, length);
+    }
+    // A region that was laid into somebody else's memory may end before the memory does.
+    if (geometry.region_length as u64) > length {
+        return damaged("region length", geometry.region_length as u64, length);
+    }
+    let schema = &page[layout::SCHEMA..][..header.schema_length as usize];
+    let schema = String::from_utf8_lossy(schema).into_owned();
+    Ok((HeaderPage { header, schema }, Geometry { region_length: length as usize, ..geometry }))
+}
+
+/// Checks everything, including that the messages are the ones that this program means.
+fn check_header(file: &File, name: &str, request: &Request) -> Result<(Geometry, Barrier), Error> {
+    let (HeaderPage { header, schema }, geometry) = read_header(file, name)?;
+    let expected = request.schema.text();
+    let same_shape = header.payload_size == request.payload_size as u64
+        && header.payload_align == request.payload_align as u64
+        && header.fingerprint == request.schema.fingerprint();
+    if !same_shape {
+        let difference = Schema::difference(expected, &schema).unwrap_or_else(|| {
+            format!(
+                "expected {} bytes with fingerprint {:016x}, found {} bytes with fingerprint {:016x}",
+                request.payload_size,
+                request.schema.fingerprint(),
+                header.payload_size,
+                header.fingerprint
+            )
+        });
+        let expected = expected.to_owned();
+        return Err(Error::PayloadMismatch { name: name.into(), difference, expected, found: schema });
+    }
+    Ok((geometry, Barrier::from_flags(header.flags)))
+}
+
+fn length(file: &File) -> Result<u64, Error> {
+    Ok(file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.len())
+}
+
+fn check_length(file: &File, name: &str, expected: u64) -> Result<(), Error> {
+    let found = length(file)?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Damaged { name: name.into(), field: "the length of its file", expected, found })
+    }
+}
+
+/// /dev/shm is writable by everybody, so a name alone says nothing about who is behind it.
+fn check_owner(file: &File, name: &str, owner: Option<u32>) -> Result<(), Error> {
+    let found = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.uid();
+    let this = rustix::process::geteuid().as_raw();
+    let welcome = match owner {
+        Some(owner) => found == owner,
+        None => found == this || found == 0,
+    };
+    if welcome { Ok(()) } else { Err(Error::WrongOwner { name: name.into(), expected: owner.unwrap_or(this), found }) }
+}
+
+/// Removes the name of a region, after checking that it is one. Who is attached goes on undisturbed.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotARegion`], [`Error::PermissionDenied`]; [`Error::Removed`] if somebody else was
+/// faster.
+pub fn unlink(name: &str) -> Result<(), Error> {
+    let name = Name::new(name)?;
+    let file = File::from(posix::open(&name)?);
+    // Whatever else is wrong with it, it is a region, and this is how one gets rid of it.
+    if let Err(error @ Error::NotARegion { .. }) = read_header(&file, name.as_str()) {
+        return Err(error);
+    }
+    if posix::unlink_if_same(file.as_fd(), &name)? {
+        Ok(())
+    } else {
+        Err(Error::Removed { name: name.as_str().into() })
+    }
+}
+
+impl Barrier {
+    /// The cheapest that the kernel lets this process take part in.
+    fn at_creation(membarrier: bool) -> Self {
+        if membarrier && membarrier::register() { Self::Membarrier } else { Self::Fence }
+    }
+
+    /// Prepares this process for a region's barrier.
+    fn join(self) -> Result<(), Error> {
+        match self {
+            Self::Membarrier if !membarrier::register() => Err(Error::Unsupported {
+                what: "membarrier, on which this channel was created to rely,",
+                advice: "create it with Options::membarrier(false), or allow the system call in the sandbox",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn flags(self) -> u64 {
+        match self {
+            Self::Membarrier => layout::FLAG_MEMBARRIER,
+            Self::Fence => 0,
+        }
+    }
+
+    fn from_flags(flags: u64) -> Self {
+        if flags & layout::FLAG_MEMBARRIER != 0 { Self::Membarrier } else { Self::Fence }
+    }
+}

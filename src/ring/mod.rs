@@ -1,0 +1,3 @@
+//! The algorithms, one file a flavor. A ring borrows words; it knows neither files nor waiting.
+
+pub(crate) mod spsc;

@@ -1,0 +1,71 @@
+//! Files as memory: fresh descriptions, reservation of every page, reads that cannot raise `SIGBUS`.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::os;
+use crate::error::Error;
+
+/// A sealed anonymous file of `length` bytes: no peer can truncate it, whatever it is up to.
+pub(crate) fn memfd(length: usize) -> Result<OwnedFd, Error> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("ringway", flags).map_err(os("memfd_create"))?;
+    reserve(file.as_fd(), length)?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals).map_err(os("fcntl(F_ADD_SEALS)"))?;
+    Ok(file)
+}
+
+/// Gives the file its length and every one of its pages now, so that no later access can fail for want of memory.
+pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), Error> {
+    let needed = length as u64;
+    // Asked before, too: where overcommit lets a too large reservation start, the kernel fills the mount up to the last
+    // page and only then takes everything back, and whoever else lives on the mount would notice.
+    let available = available(file);
+    if needed > available {
+        return Err(Error::NoSpace { needed, available });
+    }
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, needed) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => return Err(Error::NoSpace { needed, available }),
+            Err(errno) => return Err(os("fallocate")(errno)),
+        }
+    }
+}
+
+/// Bytes that the file system can still give; unlimited if it does not say.
+fn available(file: BorrowedFd<'_>) -> u64 {
+    match rustix::fs::fstatvfs(file) {
+        Ok(stat) if stat.f_blocks > 0 => stat.f_bavail.saturating_mul(stat.f_frsize),
+        _ => u64::MAX,
+    }
+}
+
+/// A new open file description of the same file, on which a lock of our own can lie.
+///
+/// `dup`, `fork` and passing over a socket all share the old description, and with it its locks.
+pub(crate) fn reopen(file: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => Ok(file),
+        Err(Errno::NOENT) => Err(Error::Unsupported { what: "/proc", advice: "mount it: `mount -t proc proc /proc`" }),
+        Err(errno) => Err(os("open(/proc/self/fd)")(errno)),
+    }
+}
+
+/// Reads exactly `buffer.len()` bytes at `offset`; `false` if the file ends before.
+///
+/// A read of a file that somebody truncates meanwhile ends early; a read of its mapping would be a `SIGBUS`.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> Result<bool, Error> {
+    match file.read_exact_at(buffer, offset) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(source) => Err(Error::Os { call: "pread", source }),
+    }
+}
