@@ -1,5 +1,52 @@
-//! A typed channel between processes: a lock-free ring in shared memory, with a `Sender<T>` and a `Receiver<T>` at its
-//! ends, which supply the synchronization that the kernel leaves out.
+//! A typed channel between processes: a lock-free ring in shared memory, with a [`Sender`](spsc::Sender) and a
+//! [`Receiver`](spsc::Receiver) at its ends, which supply the synchronization that the kernel leaves out.
+//!
+//! ```
+//! use ringway::{Options, Payload, spsc::Channel};
+//! use zerocopy::{FromBytes, Immutable, IntoBytes};
+//!
+//! #[derive(Clone, Copy, Debug, PartialEq, FromBytes, IntoBytes, Immutable, Payload)]
+//! #[repr(C)]
+//! struct Tick {
+//!     price: f64,
+//!     size: u32,
+//!     venue: u32,
+//! }
+//!
+//! # let name = &format!("doc-lib-{}", std::process::id());
+//! // one process
+//! let options = Options::new().capacity(4096);
+//! let tx = Channel::<Tick>::open_or_create(name, &options)?.sender()?;
+//! // another
+//! let rx = Channel::<Tick>::open_or_create(name, &options)?.receiver()?;
+//!
+//! let tick = Tick { price: 101.5, size: 300, venue: 4 };
+//! tx.send(tick)?;
+//! assert_eq!(rx.recv()?, tick);
+//!
+//! drop(tx); // or a crash of that process
+//! assert!(rx.recv().unwrap_err().is_disconnected());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds
+//!
+//! * **Progress**: `try_send` and `try_recv` are wait-free and make no system call while the other side is awake. The
+//!   blocking calls sleep in the kernel and cost the other side nothing until then.
+//! * **Order and delivery**: first in, first out; nothing is lost, duplicated or torn between two live ends. `recv` is
+//!   at most once: what a process had received when it was killed is lost with it.
+//! * **Crash**: any process may be killed at any instruction. The other side gets everything that was sent, then
+//!   `Disconnected`; a new process takes the dead one's end over and continues exactly where it stopped. That a process
+//!   is dead is proved by the kernel (a lock that lives as long as its mapping), never by a clock or a pid.
+//! * **Stall**: a stopped process counts as alive, because it may go on; its end cannot be taken.
+//! * **Trust**: a peer that scribbles over the region can forge, drop or delay messages; it cannot cause undefined
+//!   behaviour, a panic or an endless loop here. Use [`Channel::anonymous`](spsc::Channel::anonymous) with such peers:
+//!   they could truncate a named region, which ends in a `SIGBUS`.
+//!
+//! # What it does not do
+//!
+//! Exactly-once delivery; telling a killed sender whether its last message was sent; replacing a stopped end in place;
+//! borrowing a message in place; several senders or receivers (yet); other systems than Linux.
 
 // So that `#[derive(Payload)]`, which writes `::ringway`, works in here, too.
 extern crate self as ringway;
@@ -24,7 +71,9 @@ pub use error::{
     TrySendError,
 };
 pub use inspect::Inspection;
-pub use payload::{Field, Payload, Schema, Shape};
+#[doc(hidden)]
+pub use payload::{Field, Shape};
+pub use payload::{Payload, Schema};
 pub use peer::PeerState;
 pub use region::unlink;
 #[cfg(feature = "derive")]

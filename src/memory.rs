@@ -46,9 +46,13 @@ impl Memory {
     /// # Safety
     /// As [`Memory::new`].
     pub(crate) unsafe fn mapped(base: NonNull<u8>, length: usize) -> Self {
-        assert!(!cfg!(loom), "models run on the heap backing");
+        #[cfg(loom)]
+        panic!("models run on the heap backing, not on {length} bytes at {base:p}");
         // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { Self::new(base.cast(), length) }
+        #[cfg(not(loom))]
+        unsafe {
+            Self::new(base, length)
+        }
     }
 
     /// The eight-byte word at `offset`.

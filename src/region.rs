@@ -149,6 +149,31 @@ impl Region {
         Self::new(Store::Heap(Arc::new(HeapStore { heap, leases })), geometry, barrier, None)
     }
 
+    /// Lays a region into a file of that name which exists already and belongs to somebody else's library.
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn create_within(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let needed = Geometry::new(how.capacity, request.payload_size)?;
+        let file = File::from(posix::open(&name)?);
+        let available = length(&file)?;
+        if available < needed.region_length as u64 {
+            return Err(Error::NoSpace { needed: needed.region_length as u64, available });
+        }
+        if !(lease::announce_open(&file)? && lease::claim_abandoned(&file)?) {
+            return Err(Error::AlreadyExists { name: name.as_str().into() });
+        }
+        let geometry = Geometry { region_length: available as usize, ..needed };
+        file::fallocate(file.as_fd(), available)?;
+        let barrier = Barrier::at_creation(how.membarrier);
+        let zeroes = [0; PAGE];
+        for offset in (0..needed.region_length).step_by(PAGE) {
+            file.write_all_at(&zeroes, offset as u64).map_err(|source| Error::Os { call: "pwrite", source })?;
+        }
+        write_header(&file, request, &geometry, barrier)?;
+        lease::announce_open(&file)?;
+        Self::new(Store::File(file), geometry, barrier, Some(Link { name, remove: false }))
+    }
+
     /// Opens a named region.
     pub(crate) fn attach_named(name: &str, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
         let name = Name::new(name)?;

@@ -2,6 +2,8 @@
 //! sleep, check the lease*.
 
 mod endpoint;
+#[cfg(feature = "shared_memory")]
+mod interop;
 #[cfg(all(test, loom))]
 mod models;
 mod options;
@@ -14,6 +16,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crossbeam_utils::Backoff;
+use static_assertions::{assert_impl_all, assert_not_impl_any};
 
 pub use self::options::Options;
 pub use self::receiver::{IntoIter, Iter, Receiver, TryIter};
@@ -208,6 +211,13 @@ impl<T> Channel<T> {
         self.region.unlink()
     }
 }
+
+// Moved between threads, never shared or duplicated: a role has one holder.
+assert_impl_all!(Sender<u64>: Send);
+assert_impl_all!(Receiver<u64>: Send);
+assert_not_impl_any!(Sender<u64>: Sync, Clone, Copy);
+assert_not_impl_any!(Receiver<u64>: Sync, Clone, Copy);
+assert_impl_all!(Channel<u64>: Send, Sync);
 
 impl<T> fmt::Debug for Channel<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

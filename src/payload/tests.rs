@@ -213,11 +213,17 @@ fn every_change_changes_the_fingerprint_and_is_named() {
 
         // Of a text that was cut off, nothing is said that is not so.
         for _ in 0..8 {
-            let cut = random.below(found.text().len());
-            if let Some(difference) = Schema::difference(expected.text(), &found.text()[..cut]) {
+            let cut = &found.text()[..random.below(found.text().len())];
+            if let Some(of_cut) = Schema::difference(expected.text(), cut) {
+                let (name, missing) = (words[0], "is missing in the region");
                 assert!(
-                    difference.contains(words[0]) || difference.starts_with("the payload: expected size"),
-                    "cut at {cut}: {difference}\n{}",
+                    of_cut.contains(name) || of_cut.starts_with("the payload: expected size"),
+                    "{of_cut}\n{}\ncut: {cut}",
+                    context()
+                );
+                assert!(
+                    difference.contains(missing) || !of_cut.contains(missing),
+                    "{of_cut}\n{}\ncut: {cut}",
                     context()
                 );
             }
@@ -305,6 +311,7 @@ fn only_values_are_received() {
     assert_eq!(receive::<char, 4>(0x11_0000_u32.to_ne_bytes()), Err(InvalidPayload));
     assert_eq!(receive::<NonZero<u32>, 4>([0; 4]), Err(InvalidPayload));
     assert_eq!(receive::<Option<NonZero<u32>>, 4>([0; 4]), Ok(None));
+    assert_eq!(receive::<Side, 1>([1]), Ok(Side::Buy));
     assert_eq!(receive::<Side, 1>([2]), Ok(Side::Sell));
     assert_eq!(receive::<Side, 1>([0]), Err(InvalidPayload));
     assert_eq!(receive::<(), 0>([]), Ok(()));

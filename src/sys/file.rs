@@ -29,11 +29,18 @@ pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), Error> 
     if needed > available {
         return Err(Error::NoSpace { needed, available });
     }
+    fallocate(file, needed)
+}
+
+/// Gives a file the pages that it lacks of its first `needed` bytes.
+pub(crate) fn fallocate(file: BorrowedFd<'_>, needed: u64) -> Result<(), Error> {
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, needed) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => return Err(Error::NoSpace { needed, available }),
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
+                return Err(Error::NoSpace { needed, available: available(file) });
+            }
             Err(errno) => return Err(os("fallocate")(errno)),
         }
     }
