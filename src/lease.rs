@@ -5,6 +5,9 @@
 //! so "locked" means exactly "somebody can still write through this mapping": it stays so under `SIGSTOP`, and ends with
 //! `munmap`, `exec` and death. No clock and no pid takes part.
 //!
+//! A child that another thread forks between the opening of the description and `madvise(MADV_DONTFORK)` keeps the lease,
+//! too, until it ends or calls `exec`. That errs on the safe side: nobody who can still write is ever taken for dead.
+//!
 //! One more byte, just below, is locked *shared* by every process that has the region open in any way, so that "nobody
 //! has it open" can be proved as well, before a leftover region is thrown away.
 //!

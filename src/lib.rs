@@ -84,3 +84,8 @@ pub use wait::Wait;
 pub mod spsc {
     pub use crate::channel::{Channel, IntoIter, Iter, Receiver, Sender, TryIter, channel};
 }
+
+/// The README's program compiles.
+#[cfg(all(doctest, feature = "derive"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -43,9 +43,9 @@ pub struct Sender<T> {
     endpoint: Endpoint,
 }
 
-/// What an attempt to send, repeated until it settles, comes to.
-enum Settled {
-    Sent,
+/// Why a message was not sent; the public errors add the message.
+enum Cause {
+    Full,
     Disconnected,
     Fault(Fault),
 }
@@ -69,21 +69,11 @@ impl<T: Payload> Sender<T> {
     /// has closed, or if the channel is full and the receiver has crashed.
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        if let Err(fault) = self.endpoint.check() {
-            return Err(TrySendError::Fault(message, fault));
-        }
-        if self.endpoint.is_closed() {
-            return Err(TrySendError::Disconnected(message));
-        }
-        match self.ring.push(&message) {
-            Ok(()) => {
-                self.endpoint.published();
-                Ok(())
-            }
-            Err(PushError::Full) if self.endpoint.has_died() => Err(TrySendError::Disconnected(message)),
-            Err(PushError::Full) => Err(TrySendError::Full(message)),
-            Err(PushError::Fault(fault)) => Err(TrySendError::Fault(message, fault)),
-        }
+        self.attempt(&message).map_err(|cause| match cause {
+            Cause::Full => TrySendError::Full(message),
+            Cause::Disconnected => TrySendError::Disconnected(message),
+            Cause::Fault(fault) => TrySendError::Fault(message, fault),
+        })
     }
 
     /// Sends a message, waiting for room as long as it takes. A receiver that never attached counts as yet to come.
@@ -92,16 +82,10 @@ impl<T: Payload> Sender<T> {
     /// [`SendError::Disconnected`] if the receiver has closed, or crashed while the channel is full.
     #[inline]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        match self.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(message)) => match self.push_until(&message, None) {
-                Ok(Settled::Sent) => Ok(()),
-                Ok(Settled::Fault(fault)) => Err(SendError::Fault(message, fault)),
-                Ok(Settled::Disconnected) | Err(_) => Err(SendError::Disconnected(message)),
-            },
-            Err(TrySendError::Disconnected(message)) => Err(SendError::Disconnected(message)),
-            Err(TrySendError::Fault(message, fault)) => Err(SendError::Fault(message, fault)),
-        }
+        self.attempt_until(&message, None).map_err(|cause| match cause {
+            Cause::Full | Cause::Disconnected => SendError::Disconnected(message),
+            Cause::Fault(fault) => SendError::Fault(message, fault),
+        })
     }
 
     /// Sends a message, waiting for room for at most `timeout`.
@@ -122,35 +106,65 @@ impl<T: Payload> Sender<T> {
 
     /// Without a deadline (which is one too far to be computed), for ever.
     fn send_before(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        match self.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(message)) => match self.push_until(&message, deadline) {
-                Ok(Settled::Sent) => Ok(()),
-                Ok(Settled::Fault(fault)) => Err(SendTimeoutError::Fault(message, fault)),
-                Ok(Settled::Disconnected) | Err(Ended::Gone) => Err(SendTimeoutError::Disconnected(message)),
-                Err(Ended::Timeout) => Err(SendTimeoutError::Timeout(message)),
-            },
-            Err(TrySendError::Disconnected(message)) => Err(SendTimeoutError::Disconnected(message)),
-            Err(TrySendError::Fault(message, fault)) => Err(SendTimeoutError::Fault(message, fault)),
-        }
+        self.attempt_until(&message, deadline).map_err(|cause| match cause {
+            Cause::Full => SendTimeoutError::Timeout(message),
+            Cause::Disconnected => SendTimeoutError::Disconnected(message),
+            Cause::Fault(fault) => SendTimeoutError::Fault(message, fault),
+        })
+    }
+
+    /// What precedes every attempt.
+    #[inline(always)]
+    fn check(&self) -> Result<(), Cause> {
+        self.endpoint.check().map_err(Cause::Fault)?;
+        if self.endpoint.is_closed() { Err(Cause::Disconnected) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn attempt(&self, message: &T) -> Result<(), Cause> {
+        self.check()?;
+        self.ring.push(message).map_err(|error| self.cause(error))?;
+        self.endpoint.published();
+        Ok(())
     }
 
     #[cold]
-    fn push_until(&self, message: &T, deadline: Option<Instant>) -> Result<Settled, Ended> {
-        let settled = self.endpoint.block_on(deadline, || {
+    fn cause(&self, error: PushError) -> Cause {
+        match error {
+            PushError::Full if self.endpoint.has_died() => Cause::Disconnected,
+            PushError::Full => Cause::Full,
+            PushError::Fault(fault) => Cause::Fault(fault),
+        }
+    }
+
+    /// [`Cause::Full`] means that the deadline passed.
+    #[inline(always)]
+    fn attempt_until(&self, message: &T, deadline: Option<Instant>) -> Result<(), Cause> {
+        match self.attempt(message) {
+            Err(Cause::Full) => self.wait_for_room(message, deadline),
+            result => result,
+        }
+    }
+
+    // Not cold: a sender that is faster than its receiver lives here.
+    #[inline(never)]
+    fn wait_for_room(&self, message: &T, deadline: Option<Instant>) -> Result<(), Cause> {
+        let attempt = || {
             if self.endpoint.is_closed() {
-                return Some(Settled::Disconnected);
+                return Some(Err(Cause::Disconnected));
             }
             match self.ring.push(message) {
-                Ok(()) => Some(Settled::Sent),
+                Ok(()) => Some(Ok(())),
                 Err(PushError::Full) => None,
-                Err(PushError::Fault(fault)) => Some(Settled::Fault(fault)),
+                Err(PushError::Fault(fault)) => Some(Err(Cause::Fault(fault))),
             }
-        })?;
-        if matches!(settled, Settled::Sent) {
-            self.endpoint.published();
-        }
-        Ok(settled)
+        };
+        self.endpoint.block_on(deadline, attempt).map_err(|ended| match ended {
+            Ended::Timeout => Cause::Full,
+            Ended::Gone => Cause::Disconnected,
+        })??;
+        self.endpoint.published();
+        Ok(())
     }
 
     /// Sends as many messages from the front of the slice as there is room for, and says how many; `Ok(0)` for an empty
@@ -165,21 +179,18 @@ impl<T: Payload> Sender<T> {
     where
         T: Copy,
     {
-        if let Err(fault) = self.endpoint.check() {
-            return Err(TrySendError::Fault((), fault));
-        }
-        if self.endpoint.is_closed() {
-            return Err(TrySendError::Disconnected(()));
-        }
-        match self.ring.push_slice(messages) {
-            Ok(sent) => {
-                self.endpoint.published();
-                Ok(sent)
-            }
-            Err(PushError::Full) if self.endpoint.has_died() => Err(TrySendError::Disconnected(())),
-            Err(PushError::Full) => Err(TrySendError::Full(())),
-            Err(PushError::Fault(fault)) => Err(TrySendError::Fault((), fault)),
-        }
+        self.attempt_slice(messages).map_err(|cause| match cause {
+            Cause::Full => TrySendError::Full(()),
+            Cause::Disconnected => TrySendError::Disconnected(()),
+            Cause::Fault(fault) => TrySendError::Fault((), fault),
+        })
+    }
+
+    fn attempt_slice(&self, messages: &[T]) -> Result<usize, Cause> {
+        self.check()?;
+        let sent = self.ring.push_slice(messages).map_err(|error| self.cause(error))?;
+        self.endpoint.published();
+        Ok(sent)
     }
 
     /// Sends all messages of the slice in order, waiting for room as long as it takes.
@@ -192,18 +203,14 @@ impl<T: Payload> Sender<T> {
     {
         let mut sent = 0;
         while sent < messages.len() {
-            let failed = |cause| SendSliceError { sent, cause };
-            let count = match self.try_send_slice(&messages[sent..]) {
-                Ok(count) => count,
-                Err(TrySendError::Full(())) => match self.push_until(&messages[sent], None) {
-                    Ok(Settled::Sent) => 1,
-                    Ok(Settled::Fault(fault)) => return Err(failed(SendError::Fault((), fault))),
-                    Ok(Settled::Disconnected) | Err(_) => return Err(failed(SendError::Disconnected(()))),
-                },
-                Err(TrySendError::Disconnected(())) => return Err(failed(SendError::Disconnected(()))),
-                Err(TrySendError::Fault((), fault)) => return Err(failed(SendError::Fault((), fault))),
-            };
-            sent += count;
+            sent += match self.attempt_slice(&messages[sent..]) {
+                Err(Cause::Full) => self.wait_for_room(&messages[sent], None).map(|()| 1),
+                result => result,
+            }
+            .map_err(|cause| match cause {
+                Cause::Full | Cause::Disconnected => SendSliceError { sent, cause: SendError::Disconnected(()) },
+                Cause::Fault(fault) => SendSliceError { sent, cause: SendError::Fault((), fault) },
+            })?;
         }
         Ok(())
     }

@@ -3,48 +3,34 @@
 //! A [`Region`] takes no role and maps nothing: it holds the descriptor for queries and the private copy of the header.
 //! A role is taken by [`Region::open_role`], which yields the mapping that is also the lease.
 
+mod header;
+mod record;
+
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+#[cfg(feature = "shared_memory")]
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use crossbeam_utils::Backoff;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::FromZeros;
 
+pub(crate) use self::header::{HeaderPage, Request, read_header};
+use self::header::{check_header, check_length, write_header};
+pub(crate) use self::record::{event_offset, peer_state_in, record_offset, write_record};
 use crate::error::{Error, Role};
-use crate::layout::{self, Geometry, Header, PAGE, PeerRecord};
+use crate::layout::{Geometry, PeerRecord};
 use crate::lease;
 use crate::memory::Memory;
-use crate::payload::{Payload, Schema};
 use crate::peer::PeerState;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::heap::Heap;
 use crate::sys::map::Mapping;
 use crate::sys::posix::Name;
-use crate::sys::process::{ForkMark, Identity};
+use crate::sys::process::ForkMark;
 use crate::sys::{file, membarrier, posix};
 use crate::wait::{Barrier, CLOSED};
-
-/// What a program wants of a region: the type of its messages, and how many.
-#[derive(Debug)]
-pub(crate) struct Request {
-    flavor: u64,
-    payload_size: usize,
-    payload_align: usize,
-    schema: Schema,
-}
-
-impl Request {
-    /// An SPSC channel of `T`.
-    pub(crate) fn spsc<T: Payload>() -> Self {
-        Self {
-            flavor: layout::FLAVOR_SPSC,
-            payload_size: size_of::<T>(),
-            payload_align: align_of::<T>(),
-            schema: Schema::of::<T>(),
-        }
-    }
-}
 
 /// Where the bytes are.
 #[derive(Debug)]
@@ -155,7 +141,7 @@ impl Region {
         let name = Name::new(name)?;
         let needed = Geometry::new(how.capacity, request.payload_size)?;
         let file = File::from(posix::open(&name)?);
-        let available = length(&file)?;
+        let available = header::length(&file)?;
         if available < needed.region_length as u64 {
             return Err(Error::NoSpace { needed: needed.region_length as u64, available });
         }
@@ -165,8 +151,8 @@ impl Region {
         let geometry = Geometry { region_length: available as usize, ..needed };
         file::fallocate(file.as_fd(), available)?;
         let barrier = Barrier::at_creation(how.membarrier);
-        let zeroes = [0; PAGE];
-        for offset in (0..needed.region_length).step_by(PAGE) {
+        let zeroes = [0; 4096];
+        for offset in (0..needed.region_length).step_by(zeroes.len()) {
             file.write_all_at(&zeroes, offset as u64).map_err(|source| Error::Os { call: "pwrite", source })?;
         }
         write_header(&file, request, &geometry, barrier)?;
@@ -308,175 +294,6 @@ impl Drop for Region {
         }
     }
 }
-
-/// Offset of the peer record of `role`.
-pub(crate) fn record_offset(role: Role) -> usize {
-    layout::PEERS + role.index() * layout::PEER_STRIDE
-}
-
-/// Offset of the event word in which `role` tells the other side about itself.
-pub(crate) fn event_offset(role: Role) -> usize {
-    match role {
-        Role::Sender => layout::SENDER_EVENT,
-        Role::Receiver => layout::RECEIVER_EVENT,
-    }
-}
-
-/// Writes who holds `role` now; the caller holds its lease.
-pub(crate) fn write_record(memory: Memory, role: Role) {
-    let identity = Identity::here();
-    let offset = record_offset(role);
-    let word = |field: usize| memory.word(offset + field);
-    // Relaxed: diagnostics, except for the count, whose Release (pairs with the Acquire in the death test of
-    // `channel::endpoint`) only has to come after the lease, which is a system call.
-    word(memoffset::offset_of!(PeerRecord, pid)).store(identity.pid.into(), Ordering::Relaxed);
-    word(memoffset::offset_of!(PeerRecord, start_time)).store(identity.start_time, Ordering::Relaxed);
-    word(memoffset::offset_of!(PeerRecord, pid_namespace)).store(identity.pid_namespace, Ordering::Relaxed);
-    let attaches = word(memoffset::offset_of!(PeerRecord, attaches));
-    attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Release);
-}
-
-/// What the region's file tells about the holder of `role`.
-pub(crate) fn peer_state_in(file: &File, role: Role, leased: bool) -> PeerState {
-    let mut event = [0; 4];
-    let mut record = [0; size_of::<PeerRecord>()];
-    // A file that was truncated under us tells nothing: zeroes, as for a peer that never was.
-    let _ = file::read_at(file, &mut event, event_offset(role) as u64);
-    let _ = file::read_at(file, &mut record, record_offset(role) as u64);
-    let record = PeerRecord::read_from_bytes(&record).unwrap_or_else(|_| PeerRecord::new_zeroed());
-    let identity =
-        Identity { pid: record.pid as u32, start_time: record.start_time, pid_namespace: record.pid_namespace };
-    let closed = u32::from_le_bytes(event) & CLOSED != 0;
-    PeerState::new(leased, closed, &record, leased && identity.is_stopped())
-}
-
-/// Writes the header page, its magic last.
-fn write_header(file: &File, request: &Request, geometry: &Geometry, barrier: Barrier) -> Result<(), Error> {
-    let mut instance = [0; 8];
-    rustix::rand::getrandom(&mut instance[..], rustix::rand::GetRandomFlags::empty())
-        .map_err(crate::sys::os("getrandom"))?;
-    let text = request.schema.text().as_bytes();
-    let text = &text[..text.len().min(layout::SCHEMA_MAX)];
-    let header = Header {
-        magic: 0,
-        version: layout::VERSION,
-        flavor: request.flavor,
-        flags: barrier.flags(),
-        capacity: geometry.capacity,
-        payload_size: request.payload_size as u64,
-        payload_align: request.payload_align as u64,
-        stride: layout::stride(request.payload_size) as u64,
-        fingerprint: request.schema.fingerprint(),
-        region_length: geometry.region_length as u64,
-        instance: u64::from_le_bytes(instance),
-        peers: layout::SPSC_PEERS as u64,
-        schema_length: text.len() as u64,
-    };
-    let mut page = [0; PAGE];
-    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-    page[layout::SCHEMA..][..text.len()].copy_from_slice(text);
-    let write = |bytes: &[u8]| file.write_all_at(bytes, 0).map_err(|source| Error::Os { call: "pwrite", source });
-    write(&page)?;
-    write(&layout::MAGIC.to_le_bytes())
-}
-
-/// The header page as it was at one moment, and the schema text in it.
-pub(crate) struct HeaderPage {
-    pub(crate) header: Header,
-    pub(crate) schema: String,
-}
-
-/// Reads the header into private memory and checks everything that does not depend on the payload type.
-pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geometry), Error> {
-    let length = length(file)?;
-    let not_a_region = |found: String| Error::NotARegion { name: name.into(), found };
-    let mut page = [0; PAGE];
-    if length == 0 {
-        return Err(not_a_region("an empty file".into()));
-    }
-    let mut magic = [0; 8];
-    if !file::read_at(file, &mut magic, 0)? {
-        return Err(not_a_region(format!("a file of {length} bytes")));
-    }
-    if u64::from_le_bytes(magic) != layout::MAGIC {
-        return Err(not_a_region(format!("a file that begins with {magic:02x?}")));
-    }
-    let damaged = |field, expected, found| Err(Error::Damaged { name: name.into(), field, expected, found });
-    if !file::read_at(file, &mut page, 0)? {
-        return damaged("the length of its file", PAGE as u64, length);
-    }
-    let (header, _) = Header::read_from_prefix(&page).expect("a page is larger than a header");
-    if header.version != layout::VERSION {
-        return Err(Error::VersionMismatch { name: name.into(), expected: layout::VERSION, found: header.version });
-    }
-    if header.flavor != layout::FLAVOR_SPSC {
-        return Err(Error::FlavorMismatch { name: name.into(), expected: layout::FLAVOR_SPSC, found: header.flavor });
-    }
-    if header.flags & !layout::FLAG_MEMBARRIER != 0 {
-        return damaged("flags", header.flags & layout::FLAG_MEMBARRIER, header.flags);
-    }
-    if header.schema_length > layout::SCHEMA_MAX as u64 {
-        return damaged("schema length", layout::SCHEMA_MAX as u64, header.schema_length);
-    }
-    if header.peers != layout::SPSC_PEERS as u64 {
-        return damaged("number of peers", layout::SPSC_PEERS as u64, header.peers);
-    }
-    let geometry = match Geometry::new(header.capacity, header.payload_size as usize) {
-        Ok(geometry) => geometry,
-        Err(_) => return damaged("capacity", 1, header.capacity),
-    };
-    let stride = layout::stride(header.payload_size as usize) as u64;
-    if header.stride != stride {
-        return damaged("stride", stride, header.stride);
-    }
-    if header.region_length != length {
-        return damaged("the length of its file", header.region_length, length);
-    }
-    // A region that was laid into somebody else's memory may end before the memory does.
-    if (geometry.region_length as u64) > length {
-        return damaged("region length", geometry.region_length as u64, length);
-    }
-    let schema = &page[layout::SCHEMA..][..header.schema_length as usize];
-    let schema = String::from_utf8_lossy(schema).into_owned();
-    Ok((HeaderPage { header, schema }, Geometry { region_length: length as usize, ..geometry }))
-}
-
-/// Checks everything, including that the messages are the ones that this program means.
-fn check_header(file: &File, name: &str, request: &Request) -> Result<(Geometry, Barrier), Error> {
-    let (HeaderPage { header, schema }, geometry) = read_header(file, name)?;
-    let expected = request.schema.text();
-    let same_shape = header.payload_size == request.payload_size as u64
-        && header.payload_align == request.payload_align as u64
-        && header.fingerprint == request.schema.fingerprint();
-    if !same_shape {
-        let difference = Schema::difference(expected, &schema).unwrap_or_else(|| {
-            format!(
-                "expected {} bytes with fingerprint {:016x}, found {} bytes with fingerprint {:016x}",
-                request.payload_size,
-                request.schema.fingerprint(),
-                header.payload_size,
-                header.fingerprint
-            )
-        });
-        let expected = expected.to_owned();
-        return Err(Error::PayloadMismatch { name: name.into(), difference, expected, found: schema });
-    }
-    Ok((geometry, Barrier::from_flags(header.flags)))
-}
-
-fn length(file: &File) -> Result<u64, Error> {
-    Ok(file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.len())
-}
-
-fn check_length(file: &File, name: &str, expected: u64) -> Result<(), Error> {
-    let found = length(file)?;
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Error::Damaged { name: name.into(), field: "the length of its file", expected, found })
-    }
-}
-
 /// /dev/shm is writable by everybody, so a name alone says nothing about who is behind it.
 fn check_owner(file: &File, name: &str, owner: Option<u32>) -> Result<(), Error> {
     let found = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.uid();
@@ -487,7 +304,6 @@ fn check_owner(file: &File, name: &str, owner: Option<u32>) -> Result<(), Error>
     };
     if welcome { Ok(()) } else { Err(Error::WrongOwner { name: name.into(), expected: owner.unwrap_or(this), found }) }
 }
-
 /// Removes the name of a region, after checking that it is one. Who is attached goes on undisturbed.
 ///
 /// # Errors
@@ -522,16 +338,5 @@ impl Barrier {
             }),
             _ => Ok(()),
         }
-    }
-
-    fn flags(self) -> u64 {
-        match self {
-            Self::Membarrier => layout::FLAG_MEMBARRIER,
-            Self::Fence => 0,
-        }
-    }
-
-    fn from_flags(flags: u64) -> Self {
-        if flags & layout::FLAG_MEMBARRIER != 0 { Self::Membarrier } else { Self::Fence }
     }
 }

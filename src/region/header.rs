@@ -1,0 +1,172 @@
+//! The header page: written whole, and read into private memory where every number is checked.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::error::Error;
+use crate::layout::{self, Geometry, Header, PAGE};
+use crate::payload::{Payload, Schema};
+use crate::sys::file;
+use crate::wait::Barrier;
+
+/// What a program wants of a region: the type of its messages, and how many.
+#[derive(Debug)]
+pub(crate) struct Request {
+    flavor: u64,
+    /// `size_of::<T>()`
+    pub(super) payload_size: usize,
+    payload_align: usize,
+    schema: Schema,
+}
+
+impl Request {
+    /// An SPSC channel of `T`.
+    pub(crate) fn spsc<T: Payload>() -> Self {
+        Self {
+            flavor: layout::FLAVOR_SPSC,
+            payload_size: size_of::<T>(),
+            payload_align: align_of::<T>(),
+            schema: Schema::of::<T>(),
+        }
+    }
+}
+/// Writes the header page, its magic last.
+pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, barrier: Barrier) -> Result<(), Error> {
+    let mut instance = [0; 8];
+    rustix::rand::getrandom(&mut instance[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(crate::sys::os("getrandom"))?;
+    let text = request.schema.text().as_bytes();
+    let text = &text[..text.len().min(layout::SCHEMA_MAX)];
+    let header = Header {
+        magic: 0,
+        version: layout::VERSION,
+        flavor: request.flavor,
+        flags: barrier.flags(),
+        capacity: geometry.capacity,
+        payload_size: request.payload_size as u64,
+        payload_align: request.payload_align as u64,
+        stride: layout::stride(request.payload_size) as u64,
+        fingerprint: request.schema.fingerprint(),
+        region_length: geometry.region_length as u64,
+        instance: u64::from_le_bytes(instance),
+        peers: layout::SPSC_PEERS as u64,
+        schema_length: text.len() as u64,
+    };
+    let mut page = [0; PAGE];
+    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    page[layout::SCHEMA..][..text.len()].copy_from_slice(text);
+    let write = |bytes: &[u8]| file.write_all_at(bytes, 0).map_err(|source| Error::Os { call: "pwrite", source });
+    write(&page)?;
+    write(&layout::MAGIC.to_le_bytes())
+}
+
+/// The header page as it was at one moment, and the schema text in it.
+pub(crate) struct HeaderPage {
+    pub(crate) header: Header,
+    pub(crate) schema: String,
+}
+
+/// Reads the header into private memory and checks everything that does not depend on the payload type.
+pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geometry), Error> {
+    let length = length(file)?;
+    let not_a_region = |found: String| Error::NotARegion { name: name.into(), found };
+    let mut page = [0; PAGE];
+    if length == 0 {
+        return Err(not_a_region("an empty file".into()));
+    }
+    let mut magic = [0; 8];
+    if !file::read_at(file, &mut magic, 0)? {
+        return Err(not_a_region(format!("a file of {length} bytes")));
+    }
+    if u64::from_le_bytes(magic) != layout::MAGIC {
+        return Err(not_a_region(format!("a file that begins with {magic:02x?}")));
+    }
+    let damaged = |field, expected, found| Err(Error::Damaged { name: name.into(), field, expected, found });
+    if !file::read_at(file, &mut page, 0)? {
+        return damaged("the length of its file", PAGE as u64, length);
+    }
+    let (header, _) = Header::read_from_prefix(&page).expect("a page is larger than a header");
+    if header.version != layout::VERSION {
+        return Err(Error::VersionMismatch { name: name.into(), expected: layout::VERSION, found: header.version });
+    }
+    if header.flavor != layout::FLAVOR_SPSC {
+        return Err(Error::FlavorMismatch { name: name.into(), expected: layout::FLAVOR_SPSC, found: header.flavor });
+    }
+    if header.flags & !layout::FLAG_MEMBARRIER != 0 {
+        return damaged("flags", header.flags & layout::FLAG_MEMBARRIER, header.flags);
+    }
+    if header.schema_length > layout::SCHEMA_MAX as u64 {
+        return damaged("schema length", layout::SCHEMA_MAX as u64, header.schema_length);
+    }
+    if header.peers != layout::SPSC_PEERS as u64 {
+        return damaged("number of peers", layout::SPSC_PEERS as u64, header.peers);
+    }
+    let geometry = match Geometry::new(header.capacity, header.payload_size as usize) {
+        Ok(geometry) => geometry,
+        Err(_) => return damaged("capacity", 1, header.capacity),
+    };
+    let stride = layout::stride(header.payload_size as usize) as u64;
+    if header.stride != stride {
+        return damaged("stride", stride, header.stride);
+    }
+    if header.region_length != length {
+        return damaged("the length of its file", header.region_length, length);
+    }
+    // A region that was laid into somebody else's memory may end before the memory does.
+    if (geometry.region_length as u64) > length {
+        return damaged("region length", geometry.region_length as u64, length);
+    }
+    let schema = &page[layout::SCHEMA..][..header.schema_length as usize];
+    let schema = String::from_utf8_lossy(schema).into_owned();
+    Ok((HeaderPage { header, schema }, Geometry { region_length: length as usize, ..geometry }))
+}
+
+/// Checks everything, including that the messages are the ones that this program means.
+pub(super) fn check_header(file: &File, name: &str, request: &Request) -> Result<(Geometry, Barrier), Error> {
+    let (HeaderPage { header, schema }, geometry) = read_header(file, name)?;
+    let expected = request.schema.text();
+    let same_shape = header.payload_size == request.payload_size as u64
+        && header.payload_align == request.payload_align as u64
+        && header.fingerprint == request.schema.fingerprint();
+    if !same_shape {
+        let difference = Schema::difference(expected, &schema).unwrap_or_else(|| {
+            format!(
+                "expected {} bytes with fingerprint {:016x}, found {} bytes with fingerprint {:016x}",
+                request.payload_size,
+                request.schema.fingerprint(),
+                header.payload_size,
+                header.fingerprint
+            )
+        });
+        let expected = expected.to_owned();
+        return Err(Error::PayloadMismatch { name: name.into(), difference, expected, found: schema });
+    }
+    Ok((geometry, Barrier::from_flags(header.flags)))
+}
+
+pub(super) fn length(file: &File) -> Result<u64, Error> {
+    Ok(file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.len())
+}
+
+pub(super) fn check_length(file: &File, name: &str, expected: u64) -> Result<(), Error> {
+    let found = length(file)?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Damaged { name: name.into(), field: "the length of its file", expected, found })
+    }
+}
+impl Barrier {
+    fn flags(self) -> u64 {
+        match self {
+            Self::Membarrier => layout::FLAG_MEMBARRIER,
+            Self::Fence => 0,
+        }
+    }
+
+    fn from_flags(flags: u64) -> Self {
+        if flags & layout::FLAG_MEMBARRIER != 0 { Self::Membarrier } else { Self::Fence }
+    }
+}
