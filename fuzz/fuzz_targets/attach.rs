@@ -1,0 +1,53 @@
+//! Attach on arbitrary bytes: either an error, or a channel on which every call returns.
+//!
+//! Half of the inputs begin as a valid region with some words patched, so that the search gets behind the first checks.
+
+#![no_main]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use ringway::Options;
+use ringway::spsc::Channel;
+
+#[derive(Arbitrary, Debug)]
+enum Input {
+    Bytes(Vec<u8>),
+    Patched { capacity: u8, patches: Vec<(u16, u64)>, length: Option<u16> },
+}
+
+fuzz_target!(|input: Input| {
+    let file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+    match input {
+        Input::Bytes(bytes) => file.write_all_at(&bytes, 0).unwrap(),
+        Input::Patched { capacity, patches, length } => {
+            let model = Channel::<u64>::anonymous(&Options::new().capacity(usize::from(capacity) + 1)).unwrap();
+            let model = File::from(model.as_fd().unwrap().try_clone_to_owned().unwrap());
+            let mut bytes = vec![0; model.metadata().unwrap().len() as usize];
+            model.read_exact_at(&mut bytes, 0).unwrap();
+            for (word, value) in patches {
+                let offset = usize::from(word) * 8 % bytes.len();
+                bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+            }
+            bytes.truncate(length.map_or(usize::MAX, usize::from));
+            file.write_all_at(&bytes, 0).unwrap();
+        }
+    }
+    let Ok(channel) = Channel::<u64>::from_fd(file.into(), &Options::new()) else { return };
+    let _ = (channel.sender_state().to_string(), channel.receiver_state().to_string());
+    if let Ok(tx) = channel.sender() {
+        for number in 0..20 {
+            let _ = tx.try_send(number);
+        }
+        let _ = tx.try_send_slice(&[1; 20]);
+        let _ = (tx.len(), tx.is_full(), tx.peer());
+    }
+    if let Ok(rx) = channel.receiver() {
+        let mut places = [0; 20];
+        let _ = rx.try_recv_slice(&mut places);
+        let _ = rx.try_iter().take(20).count();
+        let _ = (rx.len(), rx.is_full(), rx.peer());
+    }
+});
