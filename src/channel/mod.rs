@@ -56,8 +56,9 @@ pub fn channel<T: Payload>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), 
 ///
 /// The region lives as long as somebody has it open or it has a name. Its name is removed when the creator's last value
 /// (this, or a handle opened through it) is dropped, if the name still leads to this region; who is attached goes on
-/// undisturbed. With [`Options::persist`], and when the creator is killed, the name stays, with every message that was
-/// sent and not received: attach to it again, or remove it with [`unlink`](crate::unlink).
+/// undisturbed. With [`Options::persist`], and when the creator is killed or exits without dropping its values, the name
+/// stays, with every message that was sent and not received: attach to it again, or remove it with
+/// [`unlink`](crate::unlink).
 ///
 /// # Examples
 /// ```
@@ -140,6 +141,9 @@ impl<T: Payload> Channel<T> {
     }
 
     /// Opens the region behind a descriptor that another process passed.
+    ///
+    /// Only if the file was sealed, as [`Channel::anonymous`] does, can that process not truncate it later, which would
+    /// end this one with a `SIGBUS`.
     ///
     /// # Errors
     /// Those of [`Channel::attach`] that concern the region itself.

@@ -23,8 +23,9 @@ pub(crate) fn memfd(length: usize) -> Result<OwnedFd, Error> {
 /// Gives the file its length and every one of its pages now, so that no later access can fail for want of memory.
 pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), Error> {
     let needed = length as u64;
-    // Asked before, too: where overcommit lets a too large reservation start, the kernel fills the mount up to the last
-    // page and only then takes everything back, and whoever else lives on the mount would notice.
+    // Asked before, because the kernel fills the mount (or, where that has no limit, the memory of the machine) up to
+    // the last page before it gives up and takes everything back. Whoever else lives there would notice, and so might
+    // the OOM killer.
     let available = available(file);
     if needed > available {
         return Err(Error::NoSpace { needed, available });
@@ -46,12 +47,26 @@ pub(crate) fn fallocate(file: BorrowedFd<'_>, needed: u64) -> Result<(), Error> 
     }
 }
 
-/// Bytes that the file system can still give; unlimited if it does not say.
+/// Bytes that the file system can still give, and the machine behind it.
 fn available(file: BorrowedFd<'_>) -> u64 {
-    match rustix::fs::fstatvfs(file) {
+    let mount = match rustix::fs::fstatvfs(file) {
         Ok(stat) if stat.f_blocks > 0 => stat.f_bavail.saturating_mul(stat.f_frsize),
         _ => u64::MAX,
-    }
+    };
+    mount.min(memory_available())
+}
+
+/// Memory and swap that can be had without taking it from somebody; unlimited if /proc does not tell.
+pub(crate) fn memory_available() -> u64 {
+    std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_in(&text)).unwrap_or(u64::MAX)
+}
+
+fn available_in(text: &str) -> Option<u64> {
+    let kib = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    Some((kib("MemAvailable")? + kib("SwapFree")?).saturating_mul(1024))
 }
 
 /// A new open file description of the same file, on which a lock of our own can lie.
@@ -74,5 +89,19 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> Result<boo
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
         Err(source) => Err(Error::Os { call: "pread", source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_swap_are_added() {
+        let text =
+            "MemTotal:       24659560 kB\nMemAvailable:   1000 kB\nSwapTotal: 9 kB\nSwapFree:              24 kB\n";
+        assert_eq!(available_in(text), Some(1024 * 1024));
+        assert_eq!(available_in("MemAvailable: many"), None);
+        assert!(memory_available() > 0);
     }
 }

@@ -15,6 +15,7 @@ mod plain {
     use crate::error::Error;
     use crate::layout::PAGE;
     use crate::memory::Memory;
+    use crate::sys::file;
 
     /// Page-aligned memory, freed on drop.
     #[derive(Debug)]
@@ -31,7 +32,12 @@ mod plain {
     impl Heap {
         /// Allocates `length` bytes.
         pub(crate) fn new(length: usize) -> Result<Self, Error> {
-            let no_space = || Error::NoSpace { needed: length as u64, available: 0 };
+            let (needed, available) = (length as u64, file::memory_available());
+            let no_space = || Error::NoSpace { needed, available };
+            // The allocator would hand out addresses, and the machine run out of memory behind them.
+            if needed > available {
+                return Err(no_space());
+            }
             let layout = Layout::from_size_align(length, PAGE).map_err(|_| no_space())?;
             assert!(layout.size() > 0);
             // SAFETY: the size is not zero.

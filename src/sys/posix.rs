@@ -68,6 +68,10 @@ pub(crate) fn directory() -> Result<OwnedFd, Error> {
 /// A file of `length` reserved bytes and exactly this mode, without a name: whoever dies now leaves nothing behind.
 pub(crate) fn create_unnamed(name: &Name, length: usize, mode: u32) -> Result<OwnedFd, Error> {
     let directory = directory()?;
+    // The verdict is `link`'s; this one comes before a region's worth of memory is reserved in vain.
+    if rustix::fs::statat(&directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Err(Error::AlreadyExists { name: name.as_str().into() });
+    }
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&directory, ".", flags, Mode::from_raw_mode(0o600)).map_err(|errno| match errno {
         Errno::ACCESS | Errno::PERM => denied("create", name, directory.as_fd()),
