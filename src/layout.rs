@@ -16,7 +16,7 @@
 
 use static_assertions::const_assert;
 
-use crate::error::Error;
+use crate::error::{Error, Role};
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("ringway's region format is little-endian, and so must the machine be");
@@ -112,9 +112,18 @@ pub(crate) const TAIL: usize = LINES;
 /// Consumers' position: exact, stored with every take.
 pub(crate) const HEAD: usize = LINES + PADDING;
 /// The event word in which the receiver tells the sender about itself.
-pub(crate) const RECEIVER_EVENT: usize = LINES + 2 * PADDING;
+const RECEIVER_EVENT: usize = LINES + 2 * PADDING;
 /// The event word in which the sender tells the receiver about itself.
-pub(crate) const SENDER_EVENT: usize = LINES + 3 * PADDING;
+const SENDER_EVENT: usize = LINES + 3 * PADDING;
+/// Offset of the event word in which `role` tells the other side about itself.
+#[inline(always)]
+pub(crate) const fn event_offset(role: Role) -> usize {
+    match role {
+        Role::Sender => SENDER_EVENT,
+        Role::Receiver => RECEIVER_EVENT,
+    }
+}
+
 /// Offset of the first block.
 pub(crate) const BLOCKS: usize = LINES + 4 * PADDING;
 const_assert!(BLOCKS % PADDING == 0);

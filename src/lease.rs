@@ -34,7 +34,7 @@ impl Role {
     }
 
     /// The role at the other end.
-    pub(crate) fn other(self) -> Self {
+    pub(crate) const fn other(self) -> Self {
         match self {
             Self::Sender => Self::Receiver,
             Self::Receiver => Self::Sender,

@@ -12,7 +12,8 @@
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::layout::stride;
+use crate::error::Role;
+use crate::layout::{self, stride};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 #[cfg(not(loom))]
@@ -36,6 +37,7 @@ impl Memory {
     /// # Safety
     /// * `base` is aligned to a page and leads to `length` bytes (under loom: to cells for as many) that are mapped,
     ///   readable and writable for as long as this value or a copy of it is used;
+    /// * `length` is at least [`layout::BLOCKS`];
     /// * nobody in this process accesses them other than through `Memory`.
     pub(crate) unsafe fn new(base: NonNull<Base>, length: usize) -> Self {
         Self { base, length }
@@ -65,33 +67,11 @@ impl Memory {
         unsafe { self.word_unchecked(offset) }
     }
 
-    /// The four-byte event word at `offset`.
-    ///
-    /// # Panics
-    /// As [`Memory::word`].
-    pub(crate) fn event(&self, offset: usize) -> Event {
-        assert!(offset % 4 == 0 && offset < self.length && self.length - offset >= 4);
-        // SAFETY: `offset` was checked in the line above.
-        Event(NonNull::from(unsafe { self.event_unchecked(offset) }))
-    }
-}
-
-/// An event word, found and checked once; valid as long as the [`Memory`] that it came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Event(NonNull<AtomicU32>);
-
-// SAFETY: as for `Memory`.
-unsafe impl Send for Event {}
-// SAFETY: as above.
-unsafe impl Sync for Event {}
-
-impl core::ops::Deref for Event {
-    type Target = AtomicU32;
-
+    /// The event word in which `role` tells the other side about itself.
     #[inline(always)]
-    fn deref(&self) -> &AtomicU32 {
-        // SAFETY: a word of a `Memory`, which is mapped for as long as copies of it are used.
-        unsafe { self.0.as_ref() }
+    pub(crate) fn event(&self, role: Role) -> &AtomicU32 {
+        // SAFETY: the offset is a multiple of 4, and the event words lie before the blocks, in every region.
+        unsafe { self.event_unchecked(layout::event_offset(role)) }
     }
 }
 
@@ -109,11 +89,31 @@ impl Memory {
 
     /// # Safety
     /// `offset` is a multiple of 4, and `offset + 4 <= length`.
+    #[inline(always)]
     unsafe fn event_unchecked(&self, offset: usize) -> &AtomicU32 {
         // SAFETY: the offset lies in the mapping, by the caller's promise.
         let word = unsafe { self.base.add(offset) };
         // SAFETY: mapped and aligned (base to a page, offset to 4); atomics of this width only, by the module's rule.
         unsafe { word.cast().as_ref() }
+    }
+
+    /// Asks for the line around `offset` in order to write to it. A hint: it touches nothing, wherever it leads.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, offset: usize) {
+        let line = self.base.as_ptr().wrapping_add(offset);
+        // Not `_mm_prefetch`, which becomes a prefetch for reading unless the target is known to have this one. Every
+        // 64-bit x86 processor takes it, if only as a no-op.
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch has no effect on memory, and never faults.
+        unsafe {
+            core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a prefetch has no effect on memory, and never faults.
+        unsafe {
+            core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        let _ = line;
     }
 
     /// Stores `value` in Relaxed units: Relaxed because whoever publishes the payload does so with Release.
@@ -231,6 +231,8 @@ mod units {
 
 #[cfg(loom)]
 impl Memory {
+    pub(crate) fn prefetch(&self, _: usize) {}
+
     /// # Safety
     /// As in the normal build.
     pub(crate) unsafe fn word_unchecked(&self, offset: usize) -> &AtomicU64 {

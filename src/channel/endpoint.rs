@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crate::error::{Error, Fault, Role};
 use crate::layout::PeerRecord;
-use crate::memory::{Event, Memory};
+use crate::memory::Memory;
 use crate::peer::PeerState;
 use crate::region::{self, Attachment, Region};
-use crate::sync::{Ordering, spin_loop};
+use crate::sync::{AtomicU32, Ordering, spin_loop};
 use crate::sys::process::ForkMark;
 use crate::sys::{clock, process};
 use crate::wait::{self, Barrier, CLOSED, Wait};
@@ -33,36 +33,34 @@ pub(super) enum Ended {
     Gone,
 }
 
+/// The end of a sender. The role is part of the type, so that the event words lie at constant offsets.
+pub(super) type SenderEnd = Endpoint<true>;
+/// The end of a receiver.
+pub(super) type ReceiverEnd = Endpoint<false>;
+
 /// One end of a channel.
 #[derive(Debug)]
-pub(super) struct Endpoint {
-    /// The word in which the other side tells about itself.
-    theirs: Event,
-    /// The word in which this side tells about itself, and on which it sleeps.
-    mine: Event,
+pub(super) struct Endpoint<const SENDER: bool> {
     barrier: Barrier,
     mark: ForkMark,
     wait: Wait,
-    role: Role,
     /// The clock's tick at the last look at the other side's lease by [`Endpoint::has_died`].
     looked: Cell<i64>,
     attachment: Attachment,
     region: Arc<Region>,
 }
 
-impl Endpoint {
+impl<const SENDER: bool> Endpoint<SENDER> {
+    const ROLE: Role = if SENDER { Role::Sender } else { Role::Receiver };
+
     /// Takes the role. It is not announced until [`Endpoint::announce`], so that a position that cannot be resumed leaves
     /// no trace.
-    pub(super) fn open(region: &Arc<Region>, role: Role, wait: Wait) -> Result<Self, Error> {
-        let attachment = region.open_role(role)?;
-        let memory = attachment.memory();
+    pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
+        let attachment = region.open_role(Self::ROLE)?;
         Ok(Self {
-            theirs: memory.event(region::event_offset(role.other())),
-            mine: memory.event(region::event_offset(role)),
             barrier: region.barrier(),
             mark: ForkMark::here()?,
             wait,
-            role,
             looked: Cell::new(0),
             attachment,
             region: Arc::clone(region),
@@ -71,11 +69,22 @@ impl Endpoint {
 
     /// Tells the other side that there is somebody at this end.
     pub(super) fn announce(&self) {
-        wait::open(&self.mine);
-        region::write_record(self.memory(), self.role);
+        wait::open(self.mine());
+        region::write_record(*self.memory(), Self::ROLE);
     }
 
-    pub(super) fn memory(&self) -> Memory {
+    /// The word in which the other side tells about itself.
+    #[inline(always)]
+    fn theirs(&self) -> &AtomicU32 {
+        self.attachment.memory().event(Self::ROLE.other())
+    }
+
+    /// The word in which this side tells about itself, and on which it sleeps.
+    fn mine(&self) -> &AtomicU32 {
+        self.attachment.memory().event(Self::ROLE)
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
         self.attachment.memory()
     }
 
@@ -85,7 +94,7 @@ impl Endpoint {
 
     /// The other side's state.
     pub(super) fn peer(&self) -> PeerState {
-        self.region.peer_state(self.role.other())
+        self.region.peer_state(Self::ROLE.other())
     }
 
     /// The check that precedes every access to the region: after a fork the child has no mapping.
@@ -98,14 +107,14 @@ impl Endpoint {
     #[inline(always)]
     pub(super) fn is_closed(&self) -> bool {
         // Relaxed: only senders conclude from it, that nobody will receive; receivers ask `has_died` or `is_gone`.
-        self.theirs.load(Ordering::Relaxed) & CLOSED != 0
+        self.theirs().load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// Wakes the other side if it sleeps; called after everything that it may be waiting for.
     #[inline(always)]
     pub(super) fn published(&self) {
         self.barrier.light();
-        wait::wake(&self.theirs);
+        wait::wake(self.theirs());
     }
 
     /// Whether the other side is gone: closed, or attached once and now without a lease.
@@ -113,10 +122,10 @@ impl Endpoint {
     /// The order matters: the lease is taken before the count of attaches grows, so a count that was seen, followed by a
     /// free lease, proves that whoever counted has ended.
     pub(super) fn is_gone(&self) -> bool {
-        if wait::is_closed(&self.theirs) {
+        if wait::is_closed(self.theirs()) {
             return true;
         }
-        let other = self.role.other();
+        let other = Self::ROLE.other();
         let attaches = region::record_offset(other) + memoffset::offset_of!(PeerRecord, attaches);
         // Acquire: pairs with the Release in `region::write_record`.
         self.memory().word(attaches).load(Ordering::Acquire) != 0 && !self.region.is_leased(other)
@@ -126,7 +135,7 @@ impl Endpoint {
     /// tick of the coarse clock (1 to 10 ms), because that is a system call.
     pub(super) fn has_died(&self) -> bool {
         // Acquire, unlike `is_closed`: what was sent before the end must be visible to the last look at the ring.
-        if wait::is_closed(&self.theirs) {
+        if wait::is_closed(self.theirs()) {
             return true;
         }
         let tick = clock::coarse();
@@ -144,7 +153,7 @@ impl Endpoint {
             return result;
         }
         let result = self.sleep(deadline, &mut attempt);
-        wait::retract(&self.mine);
+        wait::retract(self.mine());
         result
     }
 
@@ -183,9 +192,9 @@ impl Endpoint {
     /// The second phase: `wait`'s protocol, S1 to S4.
     fn sleep<R>(&self, deadline: Option<Instant>, attempt: &mut impl FnMut() -> Option<R>) -> Result<R, Ended> {
         let mut slice = FIRST_SLICE;
-        let mut gone = wait::is_closed(&self.theirs);
+        let mut gone = wait::is_closed(self.theirs());
         loop {
-            let announced = wait::announce(&self.mine, self.barrier);
+            let announced = wait::announce(self.mine(), self.barrier);
             if let Some(result) = attempt() {
                 return Ok(result);
             }
@@ -198,14 +207,14 @@ impl Endpoint {
                 return Err(Ended::Timeout);
             }
             if !self.is_closed() {
-                wait::sleep(&self.mine, announced, left);
+                wait::sleep(self.mine(), announced, left);
             }
             if let Some(result) = attempt() {
                 return Ok(result);
             }
             // Woken by nobody: then, and only then, ask the kernel whether anybody is left to do it.
             let slept_through = !cfg!(loom) && now.elapsed() >= left;
-            gone = if slept_through { self.is_gone() } else { wait::is_closed(&self.theirs) };
+            gone = if slept_through { self.is_gone() } else { wait::is_closed(self.theirs()) };
             if slept_through {
                 slice = (slice * 2).min(LAST_SLICE);
             }
@@ -213,11 +222,11 @@ impl Endpoint {
     }
 }
 
-impl Drop for Endpoint {
+impl<const SENDER: bool> Drop for Endpoint<SENDER> {
     fn drop(&mut self) {
         // A child inherited neither the role nor the mapping.
         if self.mark.is_ours() {
-            wait::close(&self.mine);
+            wait::close(self.mine());
             self.published();
         }
     }

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use super::endpoint::{Ended, Endpoint};
+use super::endpoint::{Ended, ReceiverEnd};
 use super::sender::damaged;
-use crate::error::{Error, Fault, RecvError, RecvTimeoutError, Role, TryRecvError};
+use crate::error::{Error, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::payload::{self, Payload};
 use crate::peer::PeerState;
 use crate::region::Region;
@@ -40,16 +40,16 @@ use crate::wait::Wait;
 pub struct Receiver<T> {
     // Padded: two handles of one process must not share a line, their positions change with every message.
     ring: CachePadded<Consumer<T>>,
-    endpoint: Endpoint,
+    endpoint: ReceiverEnd,
 }
 
 impl<T: Payload> Receiver<T> {
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
-        let endpoint = Endpoint::open(region, Role::Receiver, wait)?;
+        let endpoint = ReceiverEnd::open(region, wait)?;
         // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
         // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
         #[allow(unsafe_code)]
-        let ring = unsafe { Consumer::resume(endpoint.memory(), region.geometry()) };
+        let ring = unsafe { Consumer::resume(*endpoint.memory(), region.geometry()) };
         let ring = ring.map_err(|fault| damaged(region, fault))?;
         endpoint.announce();
         Ok(Self { ring: CachePadded::new(ring), endpoint })

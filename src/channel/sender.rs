@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use super::endpoint::{Ended, Endpoint};
-use crate::error::{Error, Fault, Role, SendError, SendSliceError, SendTimeoutError, TrySendError};
+use super::endpoint::{Ended, SenderEnd};
+use crate::error::{Error, Fault, SendError, SendSliceError, SendTimeoutError, TrySendError};
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::Region;
@@ -40,7 +40,7 @@ use crate::wait::Wait;
 pub struct Sender<T> {
     // Padded: two handles of one process must not share a line, their positions change with every message.
     ring: CachePadded<Producer<T>>,
-    endpoint: Endpoint,
+    endpoint: SenderEnd,
 }
 
 /// Why a message was not sent; the public errors add the message.
@@ -52,11 +52,11 @@ enum Cause {
 
 impl<T: Payload> Sender<T> {
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
-        let endpoint = Endpoint::open(region, Role::Sender, wait)?;
+        let endpoint = SenderEnd::open(region, wait)?;
         // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
         // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
         #[allow(unsafe_code)]
-        let ring = unsafe { Producer::resume(endpoint.memory(), region.geometry()) };
+        let ring = unsafe { Producer::resume(*endpoint.memory(), region.geometry()) };
         let ring = ring.map_err(|fault| damaged(region, fault))?;
         endpoint.announce();
         Ok(Self { ring: CachePadded::new(ring), endpoint })

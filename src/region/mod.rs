@@ -18,7 +18,7 @@ use zerocopy::FromZeros;
 
 pub(crate) use self::header::{HeaderPage, Request, read_header};
 use self::header::{check_header, check_length, write_header};
-pub(crate) use self::record::{event_offset, peer_state_in, record_offset, write_record};
+pub(crate) use self::record::{peer_state_in, record_offset, write_record};
 use crate::error::{Error, Role};
 use crate::layout::{Geometry, PeerRecord};
 use crate::lease;
@@ -80,8 +80,9 @@ enum Hold {
 
 impl Attachment {
     /// The region's memory, valid as long as `self`.
-    pub(crate) fn memory(&self) -> Memory {
-        self.memory
+    #[inline(always)]
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 }
 
@@ -241,7 +242,7 @@ impl Region {
             Store::Heap(store) => {
                 let memory = store.heap.memory();
                 // Relaxed: a snapshot for people.
-                let closed = memory.event(event_offset(role)).load(Ordering::Relaxed) & CLOSED != 0;
+                let closed = memory.event(role).load(Ordering::Relaxed) & CLOSED != 0;
                 let attaches = memory.word(record_offset(role)).load(Ordering::Relaxed);
                 let record = PeerRecord { attaches, pid: std::process::id().into(), ..PeerRecord::new_zeroed() };
                 PeerState::new(leased, closed, &record, false)

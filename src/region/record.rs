@@ -18,14 +18,6 @@ pub(crate) fn record_offset(role: Role) -> usize {
     layout::PEERS + role.index() * layout::PEER_STRIDE
 }
 
-/// Offset of the event word in which `role` tells the other side about itself.
-pub(crate) fn event_offset(role: Role) -> usize {
-    match role {
-        Role::Sender => layout::SENDER_EVENT,
-        Role::Receiver => layout::RECEIVER_EVENT,
-    }
-}
-
 /// Writes who holds `role` now; the caller holds its lease.
 pub(crate) fn write_record(memory: Memory, role: Role) {
     let identity = Identity::here();
@@ -45,7 +37,7 @@ pub(crate) fn peer_state_in(file: &File, role: Role, leased: bool) -> PeerState 
     let mut event = [0; 4];
     let mut record = [0; size_of::<PeerRecord>()];
     // A file that was truncated under us tells nothing: zeroes, as for a peer that never was.
-    let _ = file::read_at(file, &mut event, event_offset(role) as u64);
+    let _ = file::read_at(file, &mut event, layout::event_offset(role) as u64);
     let _ = file::read_at(file, &mut record, record_offset(role) as u64);
     let record = PeerRecord::read_from_bytes(&record).unwrap_or_else(|_| PeerRecord::new_zeroed());
     let identity =

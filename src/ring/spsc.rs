@@ -31,8 +31,10 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
+use static_assertions::const_assert;
+
 use crate::error::Fault;
-use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, TAIL};
+use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::Memory;
 use crate::sync::Ordering;
 
@@ -41,55 +43,72 @@ const fn block<T>() -> Block {
     Block::of(size_of::<T>())
 }
 
-/// Where the next message lies. Private to one side, so it is always in range:
-/// `block` is the offset of a whole block, `place` that of a message within it.
+/// How far the producer asks for lines ahead, in bytes: of 1 to 12 lines, 4 were best (docs/PROTOCOL.md).
+const AHEAD: usize = 4 * LINE;
+
+/// Where the next message lies. Private to one side, so it is always in range.
 #[derive(Debug)]
 struct Position<T> {
     /// Message number; wraps after 2^64, which is never.
     number: Cell<u64>,
-    block: Cell<usize>,
+    /// Offset in the region of the message's place.
     place: Cell<usize>,
     end: usize,
     payload: PhantomData<T>,
 }
 
 impl<T> Position<T> {
-    /// Offset within a block of the place behind the last message.
-    const BEHIND: usize = COUNT + block::<T>().messages * block::<T>().stride;
+    /// Distance from the block's first place to its last.
+    const LAST: usize = (block::<T>().messages - 1) * block::<T>().stride;
 
     fn at(number: u64, geometry: &Geometry) -> Self {
         let Block { messages, stride, .. } = block::<T>();
-        Self {
-            number: Cell::new(number),
-            block: Cell::new(block::<T>().offset(number, geometry)),
-            place: Cell::new(COUNT + (number % messages as u64) as usize * stride),
-            end: geometry.end,
-            payload: PhantomData,
-        }
+        let place = block::<T>().offset(number, geometry) + COUNT + (number % messages as u64) as usize * stride;
+        Self { number: Cell::new(number), place: Cell::new(place), end: geometry.end, payload: PhantomData }
+    }
+
+    /// Offset of the block that `place` lies in, which is that of its count.
+    #[inline(always)]
+    fn block_of(place: usize) -> usize {
+        // Blocks of several messages are lines, and so aligned.
+        if block::<T>().messages == 1 { place - COUNT } else { place & !(LINE - 1) }
     }
 
     /// Messages from here to the end of the block.
     #[inline(always)]
     fn left(&self) -> u64 {
-        ((Self::BEHIND - self.place.get()) / block::<T>().stride) as u64
+        let place = self.place.get();
+        ((Self::block_of(place) + COUNT + Self::LAST - place) / block::<T>().stride) as u64 + 1
+    }
+
+    /// Moves to the message behind the one at `last`, which lies in the block of the current one and has the number
+    /// before `number`; says whether that leaves the block.
+    ///
+    /// The caller passes what it has in registers: stores to the region might, for all the compiler knows, have changed
+    /// the cells.
+    #[inline(always)]
+    fn move_to(&self, number: u64, last: usize) -> bool {
+        let block_offset = Self::block_of(last);
+        self.number.set(number);
+        if last != block_offset + COUNT + Self::LAST {
+            self.place.set(last + block::<T>().stride);
+            return false;
+        }
+        let next = block_offset + block::<T>().size;
+        self.place.set(if next == self.end { BLOCKS } else { next } + COUNT);
+        true
     }
 
     /// Steps over `count` messages of this block, at least one; says whether that leaves the block.
     #[inline(always)]
     fn advance(&self, count: u64) -> bool {
         debug_assert!(0 < count && count <= self.left());
-        self.number.set(self.number.get().wrapping_add(count));
-        let place = self.place.get() + count as usize * block::<T>().stride;
-        if place < Self::BEHIND {
-            self.place.set(place);
-            return false;
-        }
-        let next = self.block.get() + block::<T>().size;
-        self.block.set(if next == self.end { BLOCKS } else { next });
-        self.place.set(COUNT);
-        true
+        let last = self.place.get() + (count as usize - 1) * block::<T>().stride;
+        self.move_to(self.number.get().wrapping_add(count), last)
     }
 }
+
+const_assert!(BLOCKS % LINE == 0);
 
 /// The producing side.
 #[derive(Debug)]
@@ -176,23 +195,38 @@ impl<T> Producer<T> {
     /// The places of `messages` (not empty) lie below the limit, and in the block of `next`.
     #[inline(always)]
     unsafe fn write(&self, messages: &[T]) {
-        let block_offset = self.next.block.get();
-        let mut place = block_offset + self.next.place.get();
+        let number = self.next.number.get().wrapping_add(messages.len() as u64);
+        let mut place = self.next.place.get();
+        // SAFETY: a block of the ring begins with its count word.
+        let word = unsafe { self.memory.word_unchecked(Position::<T>::block_of(place)) };
         for message in messages {
             // SAFETY: the place lies in a block of the ring, by the caller's promise; T has no padding.
             unsafe { self.memory.store(place, message) };
             place += block::<T>().stride;
         }
-        let count = messages.len() as u64;
-        // SAFETY: a block of the ring begins with its count word.
-        let word = unsafe { self.memory.word_unchecked(block_offset) };
         // Release: the publish edge.
-        word.store(self.next.number.get().wrapping_add(count), Ordering::Release);
-        if self.next.advance(count) {
+        word.store(number, Ordering::Release);
+        if self.next.move_to(number, place - block::<T>().stride) {
             // SAFETY: `TAIL` lies in every region.
             let tail = unsafe { self.memory.word_unchecked(TAIL) };
             // Release: whoever starts from the hint sees the counts up to it.
-            tail.store(self.next.number.get(), Ordering::Release);
+            tail.store(number, Ordering::Release);
+            self.fetch_ahead(number);
+        }
+    }
+
+    /// Asks for the ownership of the lines that will be written soon, so that their transfers overlap. Only where the
+    /// consumer is known to be done: to take a line away from it would cost more than it gains.
+    #[inline(always)]
+    fn fetch_ahead(&self, number: u64) {
+        const { assert!(AHEAD % LINE == 0) };
+        let messages = (AHEAD / block::<T>().size + 2) as u64 * block::<T>().messages as u64;
+        if self.limit.get().wrapping_sub(number) <= messages {
+            return;
+        }
+        let start = Position::<T>::block_of(self.next.place.get()) + AHEAD;
+        for line in (start..start + block::<T>().size).step_by(LINE) {
+            self.memory.prefetch(if line < self.next.end { line } else { line - self.next.end + BLOCKS });
         }
     }
 
@@ -248,10 +282,11 @@ impl<T> Consumer<T> {
         if self.next.number.get() == self.published.get() {
             self.look_at_count()?;
         }
+        let (number, place) = (self.next.number.get().wrapping_add(1), self.next.place.get());
         // SAFETY: the place lies in a block of the ring, and the message in it is published.
-        let message = unsafe { self.memory.load(self.next.block.get() + self.next.place.get()) };
-        self.next.advance(1);
-        self.commit();
+        let message = unsafe { self.memory.load(place) };
+        self.next.move_to(number, place);
+        self.commit(number);
         Ok(message)
     }
 
@@ -278,7 +313,7 @@ impl<T> Consumer<T> {
             }
             let there = self.published.get().wrapping_sub(self.next.number.get());
             let end = taken + (limit - taken).min(there as usize);
-            let mut offset = self.next.block.get() + self.next.place.get();
+            let mut offset = self.next.place.get();
             let start = taken;
             while taken < end {
                 // SAFETY: `published` is at most the end of this block, so the message lies in it.
@@ -298,11 +333,11 @@ impl<T> Consumer<T> {
         match refused {
             Some(fault) if taken == 0 => {
                 self.next.advance(1);
-                self.commit();
+                self.commit(self.next.number.get());
                 Err(PopError::Fault(fault))
             }
             _ => {
-                self.commit();
+                self.commit(self.next.number.get());
                 Ok(taken)
             }
         }
@@ -310,18 +345,18 @@ impl<T> Consumer<T> {
 
     /// The take edge.
     #[inline(always)]
-    fn commit(&self) {
+    fn commit(&self, number: u64) {
         // SAFETY: `HEAD` lies in every region.
         let head = unsafe { self.memory.word_unchecked(HEAD) };
         // Release: the payload was copied before.
-        head.store(self.next.number.get(), Ordering::Release);
+        head.store(number, Ordering::Release);
     }
 
     /// Learns what is published in the block of `next`.
     #[inline(always)]
     fn look_at_count(&self) -> Result<(), PopError> {
         // SAFETY: a block of the ring begins with its count word.
-        let word = unsafe { self.memory.word_unchecked(self.next.block.get()) };
+        let word = unsafe { self.memory.word_unchecked(Position::<T>::block_of(self.next.place.get())) };
         // Acquire: the publish edge.
         let count = word.load(Ordering::Acquire);
         let next = self.next.number.get();
@@ -362,7 +397,7 @@ pub(crate) fn find_tail<T>(memory: Memory, geometry: &Geometry, head: u64) -> Re
         if next.wrapping_sub(head) > geometry.capacity {
             return Err(Fault::Corrupt { what: "the sender's position", expected: head, found: next });
         }
-        let count = memory.word(position.block.get()).load(Ordering::Acquire);
+        let count = memory.word(Position::<T>::block_of(position.place.get())).load(Ordering::Acquire);
         if count <= next {
             return Ok(next);
         }
