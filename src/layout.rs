@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!      0  header page   magic | version | flavor | flags | capacity | payload size | payload alignment | stride
-//!                       fingerprint | region length | instance | peers | schema length
+//!                       fingerprint | region length | instance | peers | schema length | checksum
 //!    128                schema text, up to the end of the page
 //!   4096  peer table    one 128-byte record a peer index
 //!  +256   lines         tail | head | receiver's event word | sender's event word, 128 bytes apart
@@ -69,13 +69,28 @@ pub(crate) struct Header {
     pub(crate) peers: u64,
     /// Bytes of schema text that follow at [`SCHEMA`].
     pub(crate) schema_length: u64,
+    /// [`checksum`] of the page: damage is found, a forger is not.
+    pub(crate) checksum: u64,
 }
 
 const_assert!(size_of::<Header>() <= SCHEMA);
 const_assert!(memoffset::offset_of!(Header, magic) == 0);
 const_assert!(memoffset::offset_of!(Header, capacity) == 32);
 const_assert!(memoffset::offset_of!(Header, fingerprint) == 64);
-const_assert!(memoffset::offset_of!(Header, schema_length) == 96);
+const_assert!(memoffset::offset_of!(Header, checksum) == CHECKSUM);
+
+/// Offset of the checksum.
+const CHECKSUM: usize = 104;
+
+/// FNV-1a of the header page behind the magic, its own eight bytes taken as zero.
+pub(crate) fn checksum(page: &[u8; PAGE]) -> u64 {
+    let own = CHECKSUM..CHECKSUM + 8;
+    let bytes = page.iter().enumerate().skip(size_of_val(&MAGIC));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, (offset, byte)| {
+        let byte = if own.contains(&offset) { 0 } else { *byte };
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
 
 /// Offset of the schema text.
 pub(crate) const SCHEMA: usize = 128;

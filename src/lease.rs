@@ -69,7 +69,8 @@ pub(crate) fn announce_open(file: impl AsFd) -> Result<bool, Error> {
     lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Shared).map_err(os)
 }
 
-/// Whether the description behind `file`, which announced itself, is the only one; then it stays so until it closes.
+/// Whether nobody but, at most, the description behind `file` has announced itself; if so, nobody else can until it
+/// closes.
 pub(crate) fn claim_abandoned(file: impl AsFd) -> Result<bool, Error> {
     lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Exclusive).map_err(os)
 }

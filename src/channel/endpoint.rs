@@ -46,6 +46,8 @@ pub(super) struct Endpoint<const SENDER: bool> {
     wait: Wait,
     /// The clock's tick at the last look at the other side's lease by [`Endpoint::has_died`].
     looked: Cell<i64>,
+    /// Whether the other side was told that there is somebody, and so has to be told of the end.
+    announced: Cell<bool>,
     attachment: Attachment,
     region: Arc<Region>,
 }
@@ -62,6 +64,7 @@ impl<const SENDER: bool> Endpoint<SENDER> {
             mark: ForkMark::here()?,
             wait,
             looked: Cell::new(0),
+            announced: Cell::new(false),
             attachment,
             region: Arc::clone(region),
         })
@@ -71,6 +74,7 @@ impl<const SENDER: bool> Endpoint<SENDER> {
     pub(super) fn announce(&self) {
         wait::open(self.mine());
         region::write_record(*self.memory(), Self::ROLE);
+        self.announced.set(true);
     }
 
     /// The word in which the other side tells about itself.
@@ -225,7 +229,7 @@ impl<const SENDER: bool> Endpoint<SENDER> {
 impl<const SENDER: bool> Drop for Endpoint<SENDER> {
     fn drop(&mut self) {
         // A child inherited neither the role nor the mapping.
-        if self.mark.is_ours() {
+        if self.mark.is_ours() && self.announced.get() {
             wait::close(self.mine());
             self.published();
         }

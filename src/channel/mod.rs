@@ -24,7 +24,7 @@ pub use self::sender::Sender;
 use crate::error::{Error, Role};
 use crate::payload::Payload;
 use crate::peer::PeerState;
-use crate::region::{Region, Request};
+use crate::region::{self, Region, Request};
 
 /// Creates an anonymous channel and opens both of its ends, for two threads of this process.
 ///
@@ -111,10 +111,10 @@ impl<T: Payload> Channel<T> {
     pub fn open_or_create(name: &str, options: &Options) -> Result<Self, Error> {
         let backoff = Backoff::new();
         loop {
+            if options.replace_dead {
+                region::remove_abandoned(name, options.owner)?;
+            }
             match Self::attach(name, options) {
-                Ok(channel) if options.replace_dead && channel.region.claim_abandoned()? => {
-                    channel.region.unlink()?;
-                }
                 Err(Error::NotFound { .. }) => match Self::create(name, options) {
                     Err(Error::AlreadyExists { .. }) => {}
                     result => return result,

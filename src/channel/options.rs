@@ -37,9 +37,11 @@ impl Options {
 
     /// Permission bits of a named region, exactly (the umask does not apply); looked at by creators only.
     ///
+    /// The owner can always read and write, as the creator has to: 0600 is added to whatever is asked for.
+    ///
     /// Both ends need to read *and* write. Whoever may do so can also forge, drop and delay messages.
     pub fn mode(mut self, mode: u32) -> Self {
-        self.creation.mode = mode & 0o777;
+        self.creation.mode = mode & 0o777 | 0o600;
         self
     }
 

@@ -211,7 +211,8 @@ impl<T> Receiver<T> {
     /// Messages in the channel; the sender may add some meanwhile.
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
-            Ok(()) => self.ring.len() as usize,
+            // What cannot be right counts as full.
+            Ok(()) => self.ring.len().map_or(self.capacity(), |len| len as usize),
             Err(_) => 0,
         }
     }

@@ -224,11 +224,15 @@ impl<T: Payload> Sender<T> {
     pub fn wait_drained(&self, timeout: Option<Duration>) -> Result<(), SendTimeoutError<()>> {
         self.endpoint.check().map_err(|fault| SendTimeoutError::Fault((), fault))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let drained = || (self.ring.len() == 0).then_some(());
+        let drained = || match self.ring.len() {
+            Ok(0) => Some(Ok(())),
+            Ok(_) => None,
+            Err(fault) => Some(Err(SendTimeoutError::Fault((), fault))),
+        };
         self.endpoint.block_on(deadline, drained).map_err(|ended| match ended {
             Ended::Timeout => SendTimeoutError::Timeout(()),
             Ended::Gone => SendTimeoutError::Disconnected(()),
-        })
+        })?
     }
 }
 
@@ -236,7 +240,8 @@ impl<T> Sender<T> {
     /// Messages in the channel; a receiver may take some meanwhile.
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
-            Ok(()) => self.ring.len() as usize,
+            // What cannot be right counts as full.
+            Ok(()) => self.ring.len().map_or(self.capacity(), |len| len as usize),
             Err(_) => 0,
         }
     }

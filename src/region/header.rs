@@ -53,10 +53,13 @@ pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, 
         instance: u64::from_le_bytes(instance),
         peers: layout::SPSC_PEERS as u64,
         schema_length: text.len() as u64,
+        checksum: 0,
     };
     let mut page = [0; PAGE];
-    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     page[layout::SCHEMA..][..text.len()].copy_from_slice(text);
+    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    let header = Header { checksum: layout::checksum(&page), ..header };
+    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     let write = |bytes: &[u8]| file.write_all_at(bytes, 0).map_err(|source| Error::Os { call: "pwrite", source });
     write(&page)?;
     write(&layout::MAGIC.to_le_bytes())
@@ -117,6 +120,11 @@ pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geomet
     // A region that was laid into somebody else's memory may end before the memory does.
     if (geometry.region_length as u64) > length {
         return damaged("region length", geometry.region_length as u64, length);
+    }
+    // Last, because those above say more.
+    let checksum = layout::checksum(&page);
+    if header.checksum != checksum {
+        return damaged("checksum of the header", checksum, header.checksum);
     }
     let schema = &page[layout::SCHEMA..][..header.schema_length as usize];
     let schema = String::from_utf8_lossy(schema).into_owned();

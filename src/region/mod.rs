@@ -32,6 +32,9 @@ use crate::sys::process::ForkMark;
 use crate::sys::{file, membarrier, posix};
 use crate::wait::{Barrier, CLOSED};
 
+/// What errors call a region without a name.
+const ANONYMOUS: &str = "(descriptor)";
+
 /// Where the bytes are.
 #[derive(Debug)]
 enum Store {
@@ -185,7 +188,8 @@ impl Region {
     /// Opens the region behind a descriptor that came from another process.
     pub(crate) fn attach_fd(fd: OwnedFd, request: &Request) -> Result<Self, Error> {
         let file = File::from(fd);
-        let (geometry, barrier) = check_header(&file, "(descriptor)", request)?;
+        file::check_regular(file.as_fd(), ANONYMOUS)?;
+        let (geometry, barrier) = check_header(&file, ANONYMOUS, request)?;
         barrier.join()?;
         Self::new(Store::File(file), geometry, barrier, None)
     }
@@ -201,12 +205,12 @@ impl Region {
             Store::File(file) => {
                 // A child of the process that opened this region registers for itself.
                 self.barrier.join()?;
-                let fresh = file::reopen(file.as_fd())?;
+                let fresh = file::reopen(file.as_fd(), self.name().unwrap_or(ANONYMOUS))?;
                 if !lease::acquire(fresh.as_fd(), role)? {
                     return Err(taken());
                 }
                 let length = self.geometry.region_length;
-                check_length(file, self.name().unwrap_or("(descriptor)"), length as u64)?;
+                check_length(file, self.name().unwrap_or(ANONYMOUS), length as u64)?;
                 let mapping = Mapping::new(fresh.as_fd(), length)?;
                 // SAFETY: the mapping is page-aligned and as long as said; it lives in the same value as `memory`, and
                 // its bytes are accessed through `Memory` only.
@@ -258,14 +262,6 @@ impl Region {
         }
     }
 
-    /// Whether no other process has this region open; from then on none can open it before `self` is dropped.
-    pub(crate) fn claim_abandoned(&self) -> Result<bool, Error> {
-        match &self.store {
-            Store::File(file) => lease::claim_abandoned(file),
-            Store::Heap(_) => Ok(false),
-        }
-    }
-
     pub(crate) fn name(&self) -> Option<&str> {
         self.link.as_ref().map(|link| link.name.as_str())
     }
@@ -305,6 +301,26 @@ fn check_owner(file: &File, name: &str, owner: Option<u32>) -> Result<(), Error>
     };
     if welcome { Ok(()) } else { Err(Error::WrongOwner { name: name.into(), expected: owner.unwrap_or(this), found }) }
 }
+/// Removes the name of a region that no process has open, if there is one.
+///
+/// Whoever opens a region to use it first fails to claim it, and then announces itself; so of several that do this at
+/// once, none can find another one's announcement on a region that was abandoned.
+pub(crate) fn remove_abandoned(name: &str, owner: Option<u32>) -> Result<(), Error> {
+    let name = Name::new(name)?;
+    let file = match posix::open(&name) {
+        Err(Error::NotFound { .. }) => return Ok(()),
+        file => File::from(file?),
+    };
+    check_owner(&file, name.as_str(), owner)?;
+    if let Err(error @ Error::NotARegion { .. }) = read_header(&file, name.as_str()) {
+        return Err(error);
+    }
+    if lease::claim_abandoned(&file)? {
+        posix::unlink_if_same(file.as_fd(), &name)?;
+    }
+    Ok(())
+}
+
 /// Removes the name of a region, after checking that it is one. Who is attached goes on undisturbed.
 ///
 /// # Errors

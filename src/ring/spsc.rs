@@ -155,6 +155,8 @@ impl<T> Producer<T> {
         let capacity = geometry.capacity;
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let tail = find_tail::<T>(memory, geometry, head)?;
+        // A predecessor that was killed while it left a block did not say so.
+        memory.word(TAIL).store(tail, Ordering::Release);
         let next = Position::at(tail, geometry);
         Ok(Self { memory, next, limit: Cell::new(head.wrapping_add(capacity)), capacity })
     }
@@ -235,7 +237,7 @@ impl<T> Producer<T> {
     #[inline(never)]
     fn look_at_head(&self) -> Result<(), PushError> {
         let tail = self.next.number.get();
-        let length = self.checked_len().map_err(PushError::Fault)?;
+        let length = self.len().map_err(PushError::Fault)?;
         if length == self.capacity {
             return Err(PushError::Full);
         }
@@ -243,23 +245,16 @@ impl<T> Producer<T> {
         Ok(())
     }
 
-    fn checked_len(&self) -> Result<u64, Fault> {
+    /// Messages in the ring.
+    pub(crate) fn len(&self) -> Result<u64, Fault> {
         // Acquire: the take edge.
         let head = self.memory.word(HEAD).load(Ordering::Acquire);
         let length = self.next.number.get().wrapping_sub(head);
         if length > self.capacity {
-            return Err(Fault::Corrupt {
-                what: "the receiver's position",
-                expected: self.next.number.get(),
-                found: head,
-            });
+            let expected = self.next.number.get();
+            return Err(Fault::Corrupt { what: "the receiver's position", expected, found: head });
         }
         Ok(length)
-    }
-
-    /// Messages in the ring.
-    pub(crate) fn len(&self) -> u64 {
-        self.checked_len().unwrap_or(self.capacity)
     }
 }
 
@@ -371,12 +366,9 @@ impl<T> Consumer<T> {
     }
 
     /// Messages in the ring.
-    pub(crate) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> Result<u64, Fault> {
         let head = self.next.number.get();
-        let tail = self.memory.word(TAIL).load(Ordering::Acquire).max(self.published.get());
-        // Behind the hint lies at most the rest of one block; what a hostile hint leads to is still a block of the ring.
-        let count = self.memory.word(block::<T>().offset(tail, &self.geometry)).load(Ordering::Acquire);
-        count.max(tail).saturating_sub(head).min(self.geometry.capacity)
+        find_tail::<T>(self.memory, &self.geometry, head).map(|tail| tail.wrapping_sub(head))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
 
 use super::os;
@@ -72,13 +72,38 @@ fn available_in(text: &str) -> Option<u64> {
 /// A new open file description of the same file, on which a lock of our own can lie.
 ///
 /// `dup`, `fork` and passing over a socket all share the old description, and with it its locks.
-pub(crate) fn reopen(file: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+pub(crate) fn reopen(file: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Error> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(file) => Ok(file),
-        Err(Errno::NOENT) => Err(Error::Unsupported { what: "/proc", advice: "mount it: `mount -t proc proc /proc`" }),
-        Err(errno) => Err(os("open(/proc/self/fd)")(errno)),
-    }
+    rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT => no_proc(),
+        // The descriptor may have been opened by somebody who may do more.
+        Errno::ACCESS | Errno::PERM => denied("write to", name, rustix::fs::fstat(file).ok()),
+        errno => os("open(/proc/self/fd)")(errno),
+    })
+}
+
+/// The error where /proc is not mounted.
+pub(crate) fn no_proc() -> Error {
+    Error::Unsupported { what: "/proc", advice: "mount it: `mount -t proc proc /proc`" }
+}
+
+/// The error of an access that the kernel refused; `stat` is of what refused it.
+pub(crate) fn denied(action: &'static str, name: &str, stat: Option<Stat>) -> Error {
+    let (owner, mode) = stat.map_or((u32::MAX, 0), |stat| (stat.st_uid, stat.st_mode & 0o7777));
+    Error::PermissionDenied { action, name: name.into(), owner, mode }
+}
+
+/// Refuses whatever is no regular file.
+pub(crate) fn check_regular(file: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(file).map_err(os("fstat"))?;
+    let found = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        _ => "a special file",
+    };
+    Err(Error::NotARegion { name: name.into(), found: found.into() })
 }
 
 /// Reads exactly `buffer.len()` bytes at `offset`; `false` if the file ends before.

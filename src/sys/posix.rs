@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::{file, lock, os};
@@ -75,10 +75,7 @@ pub(crate) fn create_unnamed(name: &Name, length: usize, mode: u32) -> Result<Ow
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&directory, ".", flags, Mode::from_raw_mode(0o600)).map_err(|errno| match errno {
         Errno::ACCESS | Errno::PERM => denied("create", name, directory.as_fd()),
-        Errno::ROFS => Error::Unsupported {
-            what: "writing to /dev/shm",
-            advice: "it is mounted read-only: `mount -o remount,rw /dev/shm`",
-        },
+        Errno::ROFS => read_only(),
         Errno::NOSPC => Error::NoSpace { needed: length as u64, available: 0 },
         errno => os("open(O_TMPFILE)")(errno),
     })?;
@@ -92,12 +89,9 @@ pub(crate) fn create_unnamed(name: &Name, length: usize, mode: u32) -> Result<Ow
 pub(crate) fn link(file: BorrowedFd<'_>, name: &Name) -> Result<(), Error> {
     let directory = directory()?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let linked = match rustix::fs::linkat(rustix::fs::CWD, path, &directory, name.as_str(), AtFlags::SYMLINK_FOLLOW) {
-        // Without /proc; needs a capability.
-        Err(Errno::NOENT) => rustix::fs::linkat(file, "", &directory, name.as_str(), AtFlags::EMPTY_PATH),
-        result => result,
-    };
+    let linked = rustix::fs::linkat(rustix::fs::CWD, path, &directory, name.as_str(), AtFlags::SYMLINK_FOLLOW);
     linked.map_err(|errno| match errno {
+        Errno::NOENT => file::no_proc(),
         Errno::EXIST => Error::AlreadyExists { name: name.as_str().into() },
         Errno::ACCESS | Errno::PERM => denied("create", name, directory.as_fd()),
         errno => os("linkat")(errno),
@@ -123,18 +117,14 @@ fn open_with(name: &Name, access: OFlags) -> Result<OwnedFd, Error> {
     let file = rustix::fs::openat(&directory, name.as_str(), flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT => Error::NotFound { name: name.as_str().into() },
         Errno::ACCESS | Errno::PERM => denied_file("open", name, &directory),
+        Errno::ROFS => read_only(),
         Errno::LOOP => not_a_region("a symbolic link"),
         Errno::ISDIR => not_a_region("a directory"),
         Errno::NXIO => not_a_region("a socket"),
         errno => os("open")(errno),
     })?;
-    let stat = rustix::fs::fstat(&file).map_err(os("fstat"))?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(file),
-        FileType::Directory => Err(not_a_region("a directory")),
-        FileType::Fifo => Err(not_a_region("a FIFO")),
-        _ => Err(not_a_region("a special file")),
-    }
+    file::check_regular(file.as_fd(), name.as_str())?;
+    Ok(file)
 }
 
 /// Removes the name if it still leads to this file; `false` if it no longer does, or somebody else is removing it.
@@ -145,7 +135,7 @@ fn open_with(name: &Name, access: OFlags) -> Result<OwnedFd, Error> {
 pub(crate) fn unlink_if_same(file: BorrowedFd<'_>, name: &Name) -> Result<bool, Error> {
     let directory = directory()?;
     // A description of its own, so that the lock ends right here.
-    let guard = file::reopen(file)?;
+    let guard = file::reopen(file, name.as_str())?;
     let alone = lock::try_lock(guard.as_fd(), REMOVAL_BYTE, lock::Kind::Exclusive)
         .map_err(|source| Error::Os { call: "fcntl(F_OFD_SETLK)", source })?;
     if !alone || !is_named(file, name, &directory)? {
@@ -155,6 +145,7 @@ pub(crate) fn unlink_if_same(file: BorrowedFd<'_>, name: &Name) -> Result<bool, 
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(Errno::ACCESS | Errno::PERM) => Err(denied("remove", name, directory.as_fd())),
+        Err(Errno::ROFS) => Err(read_only()),
         Err(errno) => Err(os("unlinkat")(errno)),
     }
 }
@@ -174,18 +165,20 @@ fn is_named(file: BorrowedFd<'_>, name: &Name, directory: &OwnedFd) -> Result<bo
     }
 }
 
+fn read_only() -> Error {
+    Error::Unsupported {
+        what: "writing to /dev/shm",
+        advice: "it is mounted read-only: `mount -o remount,rw /dev/shm`",
+    }
+}
+
 fn denied(action: &'static str, name: &Name, directory: BorrowedFd<'_>) -> Error {
     let stat = rustix::fs::fstat(directory).ok();
-    permission(action, name, stat)
+    file::denied(action, name.as_str(), stat)
 }
 
 fn denied_file(action: &'static str, name: &Name, directory: &OwnedFd) -> Error {
-    permission(action, name, rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok())
-}
-
-fn permission(action: &'static str, name: &Name, stat: Option<Stat>) -> Error {
-    let (owner, mode) = stat.map_or((u32::MAX, 0), |stat| (stat.st_uid, stat.st_mode & 0o7777));
-    Error::PermissionDenied { action, name: name.as_str().into(), owner, mode }
+    file::denied(action, name.as_str(), rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok())
 }
 
 #[cfg(test)]

@@ -1,0 +1,26 @@
+//! `ringway inspect`: what a channel says about itself.
+
+use clap::Args;
+use ringway::Inspection;
+
+use crate::failure::{Failure, print};
+
+/// Shown by `ringway inspect --help`.
+pub(crate) const EXAMPLES: &str = "\
+Takes no role and changes nothing; works on the channels of any program that uses the library.
+
+Examples:
+  ringway inspect ticks
+  watch -n 1 ringway inspect ticks";
+
+/// Arguments of `ringway inspect`.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Name of the channel
+    name: String,
+}
+
+/// Prints all of it.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    print(&Inspection::of(&arguments.name)?.to_string())
+}

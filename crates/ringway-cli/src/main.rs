@@ -1,0 +1,82 @@
+//! The command `ringway`: bytes and lines through a channel in shared memory, and a benchmark that checks itself.
+//!
+//! This file is the command line only. Every subcommand is a module that uses the public interface of the library.
+
+mod bench;
+mod failure;
+mod inspect;
+mod interrupt;
+mod list;
+mod remove;
+mod stream;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Channels between processes, over shared memory
+#[derive(Parser)]
+#[command(name = "ringway", version, max_term_width = 120, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tar c docs | ringway send demo          one terminal ...
+  ringway recv demo | tar t               ... and another; whichever starts first waits
+  ringway bench --quick                   this machine's figures in some seconds
+
+Exit codes:
+  0      everything was delivered
+  1      failed: input, output, memory, permission, a failed benchmark run
+  2      wrong usage, an invalid name included
+  3      the other side ended before the stream was complete
+  4      that end of the channel belongs to another running or stopped process
+  5      the other side did not come within --timeout
+  128+n  ended by signal n: 130 SIGINT, 143 SIGTERM, 129 SIGHUP; 141 as if by SIGPIPE: the output was closed";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send standard input through a channel
+    #[command(after_help = stream::SEND_EXAMPLES)]
+    Send(stream::Endpoint),
+    /// Write what comes through a channel to standard output
+    #[command(after_help = stream::RECV_EXAMPLES)]
+    Recv(stream::Endpoint),
+    /// List the channels of this machine
+    #[command(after_help = list::EXAMPLES)]
+    List,
+    /// Show what a channel carries, how full it is, and who is at its ends
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::Arguments),
+    /// Remove the name of a channel that killed processes left behind
+    #[command(after_help = remove::EXAMPLES)]
+    Remove(remove::Arguments),
+    /// Measure channels between two processes beside pipes and sockets
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Arguments),
+    /// One of the two processes of a benchmark run
+    #[command(name = bench::PEER_COMMAND, hide = true)]
+    BenchPeer {
+        /// The job, in JSON
+        job: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Send(endpoint) => stream::send(&endpoint),
+        Command::Recv(endpoint) => stream::recv(&endpoint),
+        Command::List => list::run(),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Remove(arguments) => remove::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchPeer { job } => bench::run_peer(&job),
+    };
+    outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}

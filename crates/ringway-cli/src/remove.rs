@@ -1,0 +1,37 @@
+//! `ringway remove`: a name out of the way.
+
+use clap::Args;
+use ringway::Inspection;
+
+use crate::failure::{Failure, Kind};
+
+/// Shown by `ringway remove --help`.
+pub(crate) const EXAMPLES: &str = "\
+Removes what killed processes left behind. `ringway send` and `recv` need no help with that: they replace a channel
+whose processes are dead. This command is for other programs' channels.
+
+Examples:
+  ringway remove ticks
+  ringway remove ticks --force                also while it is in use: who has it open goes on, others cannot find it";
+
+/// Arguments of `ringway remove`.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Name of the channel
+    name: String,
+    /// Even if it is in use or damaged
+    #[arg(long)]
+    force: bool,
+}
+
+/// Removes the name, after the library has made sure that it is a region of ours.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if !arguments.force {
+        let Inspection { name, sender, receiver, .. } = Inspection::of(&arguments.name)?;
+        if sender.is_alive() || receiver.is_alive() {
+            let what = format!("`{name}` is in use (sender: {sender}, receiver: {receiver})");
+            return Err(Failure::new(Kind::Taken, what).next("end its processes first, or use --force"));
+        }
+    }
+    Ok(ringway::unlink(&arguments.name)?)
+}

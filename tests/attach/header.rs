@@ -1,0 +1,237 @@
+//! Every number of a header, changed by itself; and files that are shorter or longer than they say.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use ringway::spsc::Channel;
+use ringway::{Error, Inspection, Options};
+
+use crate::expect::{assert_refused, damaged, refused, says};
+use crate::left::Name;
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    every_word_of_a_header_is_checked,
+    every_byte_of_the_header_page_is_checked,
+    what_contradicts_is_named,
+    a_region_of_another_version_or_flavor_says_so,
+    a_region_of_another_length_is_refused,
+    a_region_truncated_after_it_was_opened_is_refused,
+    a_damaged_region_can_be_removed,
+];
+
+/// docs/LAYOUT.md, in numbers of its own.
+const MAGIC: u64 = 0;
+const VERSION: u64 = 8;
+const FLAVOR: u64 = 16;
+const FLAGS: u64 = 24;
+const CAPACITY: u64 = 32;
+const STRIDE: u64 = 56;
+const REGION_LENGTH: u64 = 72;
+const PEERS: u64 = 88;
+const SCHEMA_LENGTH: u64 = 96;
+const WORDS: u64 = 128;
+const PAGE: u64 = 4096;
+
+/// A region whose bytes can be changed and put back.
+struct Subject {
+    name: Name,
+    file: File,
+    _channel: Channel<[u32; 3]>,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let name = Name::new();
+        let channel = Channel::create(&name, &Options::new().capacity(64)).unwrap();
+        let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
+        Self { name, file, _channel: channel }
+    }
+
+    fn read(&self, offset: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, offset).unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    fn write(&self, offset: u64, value: u64) {
+        self.file.write_all_at(&value.to_le_bytes(), offset).unwrap();
+    }
+
+    /// Changes a word, has `look` look at the region, and puts the word back.
+    fn with<R>(&self, offset: u64, value: u64, look: impl FnOnce(&Self) -> R) -> R {
+        let honest = self.read(offset);
+        self.write(offset, value);
+        let result = look(self);
+        self.write(offset, honest);
+        result
+    }
+
+    fn attach(&self) -> Result<(), Error> {
+        Channel::<[u32; 3]>::attach(&self.name, &Options::new()).map(drop)
+    }
+
+    fn open_passed(&self) -> Result<(), Error> {
+        Channel::<[u32; 3]>::from_fd(self.file.try_clone().unwrap().into(), &Options::new()).map(drop)
+    }
+
+    fn inspect(&self) -> Result<(), Error> {
+        Inspection::of(&self.name).map(drop)
+    }
+
+    /// The error that every way to look at the region comes to.
+    fn refusal(&self) -> Error {
+        let error = refused(self.attach());
+        for other in [refused(self.open_passed()), refused(self.inspect())] {
+            assert_eq!(std::mem::discriminant(&other), std::mem::discriminant(&error), "{other:?}, {error:?}");
+        }
+        error
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.attach().expect("everything was put back");
+        }
+    }
+}
+
+fn every_word_of_a_header_is_checked() {
+    let subject = Subject::new();
+    for offset in (0..WORDS).step_by(8) {
+        let honest = subject.read(offset);
+        let values = [0, 1, 2, u64::MAX, u64::MAX - 7, honest.wrapping_add(1), honest.wrapping_sub(1), !honest];
+        let flips = (0..64).map(|bit| honest ^ 1 << bit);
+        for value in values.into_iter().chain(flips).filter(|value| *value != honest) {
+            let error = subject.with(offset, value, Subject::refusal);
+            let context = format!("offset {offset}, {value} for {honest}: {error:?}");
+            match (offset, &error) {
+                (MAGIC, Error::NotARegion { .. }) => says(&error, &["begins with", "choose another name"]),
+                (VERSION, Error::VersionMismatch { expected: 1, found, .. }) => assert_eq!(*found, value, "{context}"),
+                (FLAVOR, Error::FlavorMismatch { expected: 1, found, .. }) => assert_eq!(*found, value, "{context}"),
+                (24.., Error::Damaged { expected, found, .. }) => assert_ne!(expected, found, "{context}"),
+                _ => panic!("{context}"),
+            }
+        }
+    }
+}
+
+fn every_byte_of_the_header_page_is_checked() {
+    let subject = Subject::new();
+    let mut page = [0; PAGE as usize];
+    subject.file.read_exact_at(&mut page, 0).unwrap();
+    assert!(page[WORDS as usize..].starts_with(b"[u32; 3]: size 12"), "the schema text");
+    for (offset, honest) in page.iter().enumerate().skip(WORDS as usize) {
+        // No byte of UTF-8 text is 0xff, so that is one more thing that a reader may stumble over.
+        for value in [honest ^ 1, honest ^ 0x20, 0xff] {
+            subject.file.write_all_at(&[value], offset as u64).unwrap();
+            assert!(matches!(subject.refusal(), Error::Damaged { .. }), "byte {offset} as {value}");
+        }
+        subject.file.write_all_at(&[*honest], offset as u64).unwrap();
+    }
+}
+
+fn what_contradicts_is_named() {
+    let subject = Subject::new();
+    let cases = [
+        (FLAGS, 2, "flags"),
+        (FLAGS, u64::MAX, "flags"),
+        (CAPACITY, 0, "capacity"),
+        (CAPACITY, u64::MAX, "capacity"),
+        (CAPACITY, 1 << 40, "region length"),
+        (STRIDE, 8, "stride"),
+        (STRIDE, 0, "stride"),
+        (REGION_LENGTH, 0, "the length of its file"),
+        (REGION_LENGTH, u64::MAX, "the length of its file"),
+        (PEERS, 3, "number of peers"),
+        (SCHEMA_LENGTH, 3969, "schema length"),
+        (SCHEMA_LENGTH, u64::MAX, "schema length"),
+    ];
+    for (offset, value, field) in cases {
+        assert_eq!(subject.with(offset, value, |subject| damaged(subject.attach())), field, "{value} at {offset}");
+    }
+}
+
+fn a_region_of_another_version_or_flavor_says_so() {
+    let subject = Subject::new();
+    subject.with(VERSION, 2, |subject| {
+        assert_refused!(
+            subject.attach(),
+            Error::VersionMismatch { expected: 1, found: 2, .. },
+            "version 2",
+            "speaks 1",
+            "update"
+        );
+    });
+    subject.with(FLAVOR, 2, |subject| {
+        let remedy = "attach with the flavor that created it";
+        assert_refused!(
+            subject.attach(),
+            Error::FlavorMismatch { expected: 1, found: 2, .. },
+            "flavor 2",
+            "expected 1",
+            remedy
+        );
+    });
+}
+
+fn a_region_of_another_length_is_refused() {
+    let subject = Subject::new();
+    let honest = subject.file.metadata().unwrap().len();
+    let mut bytes = vec![0; honest as usize];
+    subject.file.read_exact_at(&mut bytes, 0).unwrap();
+    let shorter = [8, 9, 100, 127, 128, 4095, 4096, 4097, 4352, honest / 2, honest - 4096, honest - 1];
+    let longer = [honest + 1, honest + 8, honest + 4096, 1 << 30];
+    for length in shorter.into_iter().chain(longer) {
+        subject.file.set_len(length).unwrap();
+        let error = subject.refusal();
+        assert!(
+            matches!(error, Error::Damaged { field: "the length of its file", found, .. } if found == length),
+            "{error:?}"
+        );
+        says(&error, &[&length.to_string(), "ringway::unlink"]);
+        subject.file.set_len(honest).unwrap();
+        subject.file.write_all_at(&bytes, 0).unwrap();
+    }
+    for (length, found) in [(0, "an empty file"), (1, "a file of 1 bytes"), (7, "a file of 7 bytes")] {
+        subject.file.set_len(length).unwrap();
+        assert_refused!(Err::<(), _>(subject.refusal()), Error::NotARegion { .. }, found);
+    }
+    subject.file.set_len(honest).unwrap();
+    subject.file.write_all_at(&bytes, 0).unwrap();
+}
+
+fn a_region_truncated_after_it_was_opened_is_refused() {
+    let name = Name::new();
+    let channel = Channel::<u64>::create(&name, &Options::new()).unwrap();
+    let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
+    let honest = file.metadata().unwrap().len();
+    for length in [0, 1, 4096, honest - 1, honest + 1] {
+        file.set_len(length).unwrap();
+        assert_eq!(damaged(channel.sender()), "the length of its file", "{length} bytes");
+        assert_eq!(damaged(channel.receiver()), "the length of its file", "{length} bytes");
+        assert!(!channel.sender_state().is_alive() && !channel.receiver_state().is_alive());
+    }
+
+    // A sealed one cannot be.
+    let channel = Channel::<u64>::anonymous(&Options::new()).unwrap();
+    let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
+    for length in [0, honest + 4096] {
+        assert_eq!(file.set_len(length).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    channel.sender().unwrap();
+}
+
+fn a_damaged_region_can_be_removed() {
+    for offset in [VERSION, FLAVOR, FLAGS, CAPACITY, REGION_LENGTH] {
+        let name = Name::new();
+        let channel = Channel::<u64>::create(&name, &Options::new().persist(true)).unwrap();
+        let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
+        file.write_all_at(&u64::MAX.to_le_bytes(), offset).unwrap();
+        drop(channel);
+        refused(Channel::<u64>::attach(&name, &Options::new()));
+        ringway::unlink(&name).unwrap();
+        assert!(!name.is_taken());
+    }
+}

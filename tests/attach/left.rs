@@ -1,0 +1,79 @@
+//! What a process has, so that a trial can show that it left nothing behind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::id;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Descriptors, shared mappings, and names of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    descriptors: Vec<PathBuf>,
+    mappings: Vec<String>,
+    names: Vec<String>,
+}
+
+impl Behind {
+    pub(crate) fn here() -> Self {
+        let links = fs::read_dir("/proc/self/fd").expect("/proc").map(|entry| entry.expect("an entry").path());
+        // The one that lists them is gone by the time that it is looked at.
+        let mut descriptors: Vec<_> = links.filter_map(|link| fs::read_link(link).ok()).collect();
+        descriptors.sort();
+        let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+        let shared = maps.lines().filter(|line| line.contains("/dev/shm/") || line.contains("memfd:"));
+        let mappings = shared.map(str::to_owned).collect();
+        let names = names();
+        Self { descriptors, mappings, names }
+    }
+}
+
+/// What the names of this process begin with.
+fn prefix() -> String {
+    format!("ringway-attach-{}-", id())
+}
+
+/// The names in POSIX shared memory that are ours.
+fn names() -> Vec<String> {
+    // Where it is missing, there are none.
+    let entries = fs::read_dir("/dev/shm").into_iter().flatten();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.retain(|name| name.starts_with(&prefix()));
+    names.sort();
+    names
+}
+
+/// A name that is free, and free again when this is dropped, whatever it leads to by then.
+#[derive(Debug)]
+pub(crate) struct Name(String);
+
+impl Name {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(format!("{}{}", prefix(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from("/dev/shm").join(&self.0)
+    }
+
+    /// Whether it leads to anything.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.path().symlink_metadata().is_ok()
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // One of the two is right, or the name is free already.
+        let _ = fs::remove_file(self.path());
+        let _ = fs::remove_dir(self.path());
+    }
+}

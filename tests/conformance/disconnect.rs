@@ -1,0 +1,222 @@
+//! The end of a side: what was sent before it is received, what waits for it wakes.
+
+use std::time::Duration;
+
+use ringway::spsc::{Receiver, Sender};
+use ringway::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
+
+use crate::message::numbered;
+use crate::setup::{Setup, waiting};
+use crate::{Behaviour, behaviours};
+
+pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
+    every_receive_drains_before_it_fails,
+    every_send_fails_when_the_receiver_has_gone,
+    an_end_without_messages_is_seen_at_once,
+    iterators_end_with_the_sender,
+    a_try_iterator_ends_where_it_would_wait,
+    what_the_receiver_left_stays_for_the_next,
+];
+
+pub(crate) const WAITING: &[Behaviour] = behaviours![
+    every_waiting_receive_ends_with_the_sender,
+    every_waiting_send_ends_with_the_receiver,
+    a_waiting_iterator_yields_what_comes_and_ends,
+    a_waiting_receive_gets_the_last_message_first,
+];
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn every_receive_drains_before_it_fails(setup: Setup) {
+    type Way = fn(&Receiver<u64>) -> Option<u64>;
+    let ways: [Way; 7] = [
+        |rx| rx.try_recv().map_err(|error| assert_eq!(error, TryRecvError::Disconnected)).ok(),
+        |rx| rx.recv().map_err(|error| assert_eq!(error, RecvError::Disconnected)).ok(),
+        |rx| rx.recv_timeout(LONG).map_err(|error| assert_eq!(error, RecvTimeoutError::Disconnected)).ok(),
+        |rx| {
+            let mut place = [0];
+            let taken = rx.try_recv_slice(&mut place).map_err(|error| assert_eq!(error, TryRecvError::Disconnected));
+            taken.ok().map(|_| place[0])
+        },
+        |rx| {
+            let mut place = [0];
+            let taken = rx.recv_slice(&mut place).map_err(|error| assert_eq!(error, RecvError::Disconnected));
+            taken.ok().map(|_| place[0])
+        },
+        |rx| rx.iter().next(),
+        |rx| rx.into_iter().next(),
+    ];
+    for way in ways {
+        let (tx, rx) = setup.ends::<u64>(10);
+        tx.send_slice(&numbered::<u64>(0..10)).unwrap();
+        drop(tx);
+        for number in 0..10 {
+            assert_eq!(rx.len() as u64, 10 - number);
+            assert_eq!(way(&rx), Some(number));
+        }
+        for _ in 0..2 {
+            assert_eq!(way(&rx), None);
+        }
+    }
+}
+
+fn every_send_fails_when_the_receiver_has_gone(setup: Setup) {
+    for left in [0, 1, 4] {
+        let (tx, rx) = setup.ends::<u64>(4);
+        tx.send_slice(&numbered::<u64>(0..left)).unwrap();
+        drop(rx);
+        // At once, whether there is room or not.
+        assert_eq!(tx.try_send(9), Err(TrySendError::Disconnected(9)), "{left} left");
+        assert_eq!(tx.send(9), Err(SendError::Disconnected(9)));
+        assert_eq!(tx.send_timeout(9, LONG), Err(SendTimeoutError::Disconnected(9)));
+        assert_eq!(tx.try_send_slice(&[9, 9]), Err(TrySendError::Disconnected(())));
+        let error = tx.send_slice(&[9, 9]).unwrap_err();
+        assert_eq!(error, SendSliceError { sent: 0, cause: SendError::Disconnected(()) });
+        assert_eq!(error.to_string(), "after 0 messages: sending on a channel whose receiver is gone");
+        let drained = if left == 0 { Ok(()) } else { Err(SendTimeoutError::Disconnected(())) };
+        assert_eq!(tx.wait_drained(None), drained);
+        assert_eq!(tx.len() as u64, left, "nothing was sent");
+    }
+}
+
+fn an_end_without_messages_is_seen_at_once(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64>(1);
+    drop(tx);
+    let error = rx.try_recv().unwrap_err();
+    assert!(error.is_disconnected() && !error.is_empty());
+    assert_eq!(error.to_string(), "receiving on an empty channel whose sender is gone");
+    assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+}
+
+fn iterators_end_with_the_sender(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64>(20);
+    tx.send_slice(&numbered::<u64>(0..20)).unwrap();
+    drop(tx);
+    assert_eq!(rx.iter().take(5).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let mut next = 5;
+    for message in &rx {
+        assert_eq!(message, next);
+        next += 1;
+        if next == 10 {
+            break;
+        }
+    }
+    assert_eq!(rx.try_iter().take(2).collect::<Vec<_>>(), [10, 11]);
+    let mut rest = rx.into_iter();
+    assert!(rest.by_ref().eq(12..20));
+    assert_eq!(rest.next(), None);
+}
+
+fn a_try_iterator_ends_where_it_would_wait(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64>(20);
+    assert_eq!(rx.try_iter().next(), None);
+    for round in 0..20 {
+        let numbers = numbered::<u64>(round..2 * round);
+        tx.send_slice(&numbers).unwrap();
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), numbers);
+    }
+}
+
+fn what_the_receiver_left_stays_for_the_next(setup: Setup) {
+    let open = setup.open::<u64>(10);
+    let tx = open.sender();
+    tx.send_slice(&numbered::<u64>(0..10)).unwrap();
+    for number in 0..10 {
+        assert_eq!(open.receiver().recv(), Ok(number), "each receiver takes one and goes");
+        assert_eq!(tx.try_send(99), Err(TrySendError::Disconnected(99)));
+    }
+    let rx = open.receiver();
+    tx.send(10).unwrap();
+    assert_eq!(rx.recv(), Ok(10));
+}
+
+/// Has `call` wait, then `end` happen, and hands over what `call` returned.
+fn ended_by<H: Send + 'static, R: Send + 'static>(
+    setup: Setup,
+    handle: H,
+    call: fn(&H) -> R,
+    end: impl FnOnce(),
+) -> (R, H) {
+    let thread = waiting(setup.wait, move || (call(&handle), handle));
+    end();
+    thread.join().unwrap()
+}
+
+fn every_waiting_receive_ends_with_the_sender(setup: Setup) {
+    let ways: [fn(&Receiver<u64>) -> bool; 5] = [
+        |rx| rx.recv() == Err(RecvError::Disconnected),
+        |rx| rx.recv_timeout(LONG) == Err(RecvTimeoutError::Disconnected),
+        |rx| rx.recv_timeout(Duration::MAX) == Err(RecvTimeoutError::Disconnected),
+        |rx| rx.recv_slice(&mut [0; 3]) == Err(RecvError::Disconnected),
+        |rx| rx.iter().next().is_none(),
+    ];
+    let open = setup.open::<u64>(4);
+    let mut rx = open.receiver();
+    for way in ways {
+        let tx = open.sender();
+        let (as_promised, back) = ended_by(setup, rx, way, || drop(tx));
+        assert!(as_promised);
+        rx = back;
+    }
+}
+
+fn every_waiting_send_ends_with_the_receiver(setup: Setup) {
+    let ways: [fn(&Sender<u64>) -> bool; 5] = [
+        |tx| tx.send(9) == Err(SendError::Disconnected(9)),
+        |tx| tx.send_timeout(9, LONG) == Err(SendTimeoutError::Disconnected(9)),
+        |tx| tx.send_timeout(9, Duration::MAX) == Err(SendTimeoutError::Disconnected(9)),
+        |tx| tx.send_slice(&[9, 9]) == Err(SendSliceError { sent: 0, cause: SendError::Disconnected(()) }),
+        |tx| tx.wait_drained(None) == Err(SendTimeoutError::Disconnected(())),
+    ];
+    let open = setup.open::<u64>(2);
+    let mut tx = open.sender();
+    tx.send_slice(&[0, 1]).unwrap();
+    for way in ways {
+        let rx = open.receiver();
+        let (as_promised, back) = ended_by(setup, tx, way, || drop(rx));
+        assert!(as_promised);
+        tx = back;
+    }
+
+    // Of a slice, what went through before the end is counted.
+    let rx = open.receiver();
+    let take_one_and_go = || {
+        assert_eq!(rx.recv(), Ok(0));
+        while tx_is_behind(&rx) {}
+        drop(rx);
+    };
+    let (result, tx) = ended_by(setup, tx, |tx| tx.send_slice(&[2, 3]), take_one_and_go);
+    assert_eq!(result, Err(SendSliceError { sent: 1, cause: SendError::Disconnected(()) }));
+    drop(tx);
+    assert_eq!(open.receiver().iter().collect::<Vec<_>>(), [1, 2]);
+}
+
+/// Whether the sender has not yet filled the place that the receiver made.
+fn tx_is_behind(rx: &Receiver<u64>) -> bool {
+    std::thread::yield_now();
+    !rx.is_full()
+}
+
+fn a_waiting_iterator_yields_what_comes_and_ends(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64>(3);
+    let receiver = waiting(setup.wait, move || rx.into_iter().collect::<Vec<_>>());
+    let numbers = numbered::<u64>(0..50);
+    tx.send_slice(&numbers).unwrap();
+    drop(tx);
+    assert_eq!(receiver.join().unwrap(), numbers);
+}
+
+fn a_waiting_receive_gets_the_last_message_first(setup: Setup) {
+    let open = setup.open::<u64>(3);
+    let mut rx = open.receiver();
+    // The message and the end come as close together as they can; the message must win.
+    for number in 0..50 {
+        let tx = open.sender();
+        let receiver = waiting(setup.wait, move || (rx.recv(), rx.recv(), rx));
+        tx.send(number).unwrap();
+        drop(tx);
+        let (message, end, back) = receiver.join().unwrap();
+        assert_eq!((message, end), (Ok(number), Err(RecvError::Disconnected)));
+        rx = back;
+    }
+}

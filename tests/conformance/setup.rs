@@ -1,0 +1,168 @@
+//! What a trial runs on.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::process::id;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle, yield_now};
+
+use ringway::spsc::{Channel, Receiver, Sender};
+use ringway::{Options, Payload, Wait};
+
+/// Where the region lies, and how the second side comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// Named shared memory; the second side attaches by name.
+    Posix,
+    /// An anonymous file; both sides open their ends through one value.
+    Memfd,
+    /// An anonymous file; the second side has another descriptor of it.
+    Passed,
+    /// Memory of this process.
+    Heap,
+}
+
+impl Backing {
+    const ALL: [Self; 4] = [Self::Posix, Self::Memfd, Self::Passed, Self::Heap];
+
+    /// Whether its bytes can be reached, from here or from another process.
+    pub(crate) fn has_file(self) -> bool {
+        self != Self::Heap
+    }
+}
+
+impl fmt::Display for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Posix => "posix",
+            Self::Memfd => "memfd",
+            Self::Passed => "passed",
+            Self::Heap => "heap",
+        })
+    }
+}
+
+/// On what, and how, a behaviour is tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) backing: Backing,
+    pub(crate) wait: Wait,
+    pub(crate) membarrier: bool,
+}
+
+/// A channel as the two sides have it open.
+#[derive(Debug)]
+pub(crate) struct Open<T> {
+    creator: Channel<T>,
+    /// `None` if both sides share one value.
+    other: Option<Channel<T>>,
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wait = format!("{:?}", self.wait).to_lowercase();
+        let barrier = if self.membarrier { "membarrier" } else { "fence" };
+        write!(f, "{}/{wait}/{barrier}", self.backing)
+    }
+}
+
+impl Setup {
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for backing in Backing::ALL {
+            for wait in [Wait::Spin, Wait::Adaptive, Wait::Park] {
+                all.extend([true, false].map(|membarrier| Self { backing, wait, membarrier }));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn options(self) -> Options {
+        Options::new().wait(self.wait).membarrier(self.membarrier)
+    }
+
+    /// Creates a channel and opens it from both sides.
+    pub(crate) fn open<T: Payload>(self, capacity: usize) -> Open<T> {
+        let options = self.options().capacity(capacity);
+        let (creator, other) = match self.backing {
+            Backing::Posix => {
+                let name = fresh_name();
+                (Channel::create(&name, &options), Some(Channel::attach(&name, &self.options())))
+            }
+            Backing::Memfd => (Channel::anonymous(&options), None),
+            Backing::Passed => {
+                let creator = Channel::<T>::anonymous(&options).expect("a new region");
+                let passed = creator.as_fd().and_then(|fd| fd.try_clone_to_owned().ok()).expect("one more descriptor");
+                (Ok(creator), Some(Channel::from_fd(passed, &self.options())))
+            }
+            Backing::Heap => (Channel::heap(&options), None),
+        };
+        Open { creator: creator.expect("a new region"), other: other.map(|other| other.expect("a region")) }
+    }
+
+    /// Creates a channel and opens its ends, one from each side.
+    pub(crate) fn ends<T: Payload>(self, capacity: usize) -> (Sender<T>, Receiver<T>) {
+        let open = self.open(capacity);
+        (open.sender(), open.receiver())
+    }
+}
+
+impl<T: Payload> Open<T> {
+    /// The side that holds the sending end.
+    pub(crate) fn sending(&self) -> &Channel<T> {
+        &self.creator
+    }
+
+    /// The side that holds the receiving end.
+    pub(crate) fn receiving(&self) -> &Channel<T> {
+        self.other.as_ref().unwrap_or(&self.creator)
+    }
+
+    pub(crate) fn sender(&self) -> Sender<T> {
+        self.sending().sender().expect("a free end")
+    }
+
+    pub(crate) fn receiver(&self) -> Receiver<T> {
+        self.receiving().receiver().expect("a free end")
+    }
+
+    /// The bytes of the region, for those who look at them or forge them.
+    pub(crate) fn file(&self) -> File {
+        let fd = self.creator.as_fd().expect("a backing with a file");
+        File::from(fd.try_clone_to_owned().expect("one more descriptor"))
+    }
+}
+
+/// A name that nobody else uses.
+pub(crate) fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("ringway-conformance-{}-{}", id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Runs `call` in a thread of its own, and returns when it waits there: asleep in the kernel or, if it spins, as soon
+/// as it runs.
+pub(crate) fn waiting<R: Send + 'static>(wait: Wait, call: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    let begun = Arc::new(AtomicI32::new(0));
+    let begin = Arc::clone(&begun);
+    let thread = thread::spawn(move || {
+        begin.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Release);
+        call()
+    });
+    loop {
+        yield_now();
+        let tid = begun.load(Ordering::Acquire);
+        if thread.is_finished() || (tid != 0 && (wait == Wait::Spin || is_asleep(tid))) {
+            break;
+        }
+    }
+    assert!(!thread.is_finished(), "it returned instead of waiting");
+    thread
+}
+
+/// Whether the thread of this process sleeps in the kernel.
+fn is_asleep(tid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    // Field 3, behind the name in parentheses.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
+}

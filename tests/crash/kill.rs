@@ -1,0 +1,76 @@
+//! `SIGKILL` before every instruction of every operation; each point gets a victim of its own.
+
+use crate::harness::Case;
+use crate::oracle::{Verdict, require};
+use crate::series::{Operation, Sampling, Scene, Stage, course};
+use crate::tracer::Point;
+use crate::world::Backing;
+use crate::{life, messages, wake};
+
+/// One victim that was killed.
+#[derive(Debug)]
+pub(crate) struct Killed {
+    point: Point,
+    /// Messages of the interrupted operation that took effect.
+    effect: u64,
+}
+
+/// Kills the victim where it is.
+fn kill(mut scene: Scene) -> Verdict<u64> {
+    let pid = scene.victim.kill();
+    scene.survivor.after(pid)
+}
+
+/// Kills victims in the course of an operation and has each judged.
+pub(crate) fn everywhere(stage: &Stage, sampling: Sampling) -> Verdict<Vec<Killed>> {
+    let trace = course(stage, kill)?;
+    let points = trace.chosen(sampling);
+    let mut strayed = 0;
+    let mut killed = Vec::new();
+    for (index, point) in points.iter().enumerate() {
+        let mut scene = stage();
+        if !scene.victim.run_to(point) {
+            strayed += 1;
+        }
+        let effect = kill(scene);
+        let effect = effect.map_err(|error| format!("killed at {point:x?}, {index} of {}: {error}", points.len()))?;
+        killed.push(Killed { point: *point, effect });
+    }
+    let (instructions, changes) = (trace.points.len(), trace.changes.len());
+    println!("{instructions} instructions, {changes} changes, {} killed, {strayed} astray", killed.len());
+    // A clock, or a pid with another number of digits, may lead a victim another way, but not many.
+    require!(strayed * 10 <= killed.len(), "{strayed} of {} victims took another way", killed.len());
+    Ok(killed)
+}
+
+/// The further an operation got, the more it did: nothing at first, in the end all of it, and never less than an
+/// instruction before. Each of `effects` is to be seen, and nothing else.
+pub(crate) fn grows(killed: &[Killed], effects: &[u64]) -> Verdict {
+    let mut seen: Vec<u64> = killed.iter().map(|killed| killed.effect).collect();
+    require!(seen.is_sorted(), "an effect was undone: {seen:?}");
+    seen.dedup();
+    require!(seen == effects, "the operation took effect in the steps {seen:?}, expected {effects:?}");
+    Ok(())
+}
+
+/// Among the victims are such as had published and not yet woken anybody: the sleeper comes to it all the same.
+fn between_publishing_and_waking(killed: &[Killed]) -> Verdict {
+    let found = killed.iter().any(|killed| killed.effect == 1 && killed.point.calls == 0);
+    require!(found, "nobody was killed between publishing and waking");
+    Ok(())
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |Operation { name, stage, effects, sampling, .. }: Operation, also: fn(&[Killed]) -> Verdict| {
+        Case::traced(format!("kill::{name}"), move || {
+            let killed = everywhere(&stage, sampling)?;
+            also(&killed)?;
+            grows(&killed, effects)
+        })
+    };
+    let simple = |backing| messages::operations(backing).into_iter().chain(life::operations_to_kill(backing));
+    let simple = Backing::ALL.into_iter().flat_map(simple).chain(life::naming_operations());
+    let waking = Backing::ALL.into_iter().flat_map(wake::operations);
+    let simple = simple.map(|operation| case(operation, |_| Ok(())));
+    simple.chain(waking.map(|operation| case(operation, between_publishing_and_waking))).collect()
+}

@@ -1,0 +1,42 @@
+//! `SIGSTOP` before every instruction, and `SIGCONT` later: a stopped process is alive, and holds up nobody.
+
+use crate::harness::Case;
+use crate::oracle::{Verdict, require};
+use crate::series::{Operation, Scene, course};
+use crate::world::Backing;
+use crate::{life, messages, wake};
+
+/// Stops the victim where it is, has the survivor go on beside it, and then lets it finish.
+fn stop(mut scene: Scene) -> Verdict<u64> {
+    let mut victim = scene.victim.leave_stopped();
+    let pid = victim.pid();
+    scene.survivor.beside_stopped(pid)?;
+    victim.signal(libc::SIGCONT);
+    victim.succeed("the victim, continued")?;
+    scene.survivor.after(pid)
+}
+
+/// Stops victims in the course of an operation: however long each paused, the operation takes full effect.
+fn everywhere(Operation { stage, whole, sampling, .. }: &Operation) -> Verdict {
+    let trace = course(stage, stop)?;
+    let points = trace.chosen(*sampling);
+    for (index, point) in points.iter().enumerate() {
+        let at = |error: String| format!("stopped at {point:x?}, {index} of {}: {error}", points.len());
+        let mut scene = stage();
+        scene.victim.run_to(point);
+        let effect = stop(scene).map_err(at)?;
+        require!(effect == *whole, "{}", at(format!("{effect} messages took effect, not {whole}")));
+    }
+    println!("{} instructions, {} changes, {} stopped", trace.points.len(), trace.changes.len(), points.len());
+    Ok(())
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let operations = |backing| {
+        let handles = messages::operations(backing).into_iter().chain(wake::operations(backing));
+        handles.chain(life::operations_to_stop(backing))
+    };
+    let operations = Backing::ALL.into_iter().flat_map(operations).chain(life::naming_operations());
+    let case = |operation: Operation| Case::traced(format!("stop::{}", operation.name), move || everywhere(&operation));
+    operations.map(case).collect()
+}

@@ -1,0 +1,201 @@
+//! The region that a trial is about, and messages that tell where they belong.
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::parent_id;
+use std::process::id;
+
+use ringway::spsc::{Channel, Receiver, Sender};
+use ringway::{Options, Payload, Wait};
+
+use crate::process::Board;
+
+/// What kind of memory the region lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// Named POSIX shared memory.
+    Posix,
+    /// An anonymous file, opened through its descriptor.
+    Memfd,
+}
+
+impl Backing {
+    pub(crate) const ALL: [Self; 2] = [Self::Posix, Self::Memfd];
+}
+
+/// A payload that says which message of the stream it is, in such a way that a torn one, or memory that was never
+/// written, is no message at all.
+pub(crate) trait Numbered: Payload + Copy + Debug {
+    fn new(number: u64) -> Self;
+    fn number(&self) -> Result<u64, String>;
+}
+
+fn seal(number: u64, salt: u64) -> u64 {
+    let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ mixed >> 29
+}
+
+/// Seven of these share a cache line.
+impl Numbered for u64 {
+    fn new(number: u64) -> Self {
+        number << 32 | seal(number, 0) >> 32
+    }
+
+    fn number(&self) -> Result<u64, String> {
+        let number = self >> 32;
+        if *self == Self::new(number) { Ok(number) } else { Err(format!("{self:#x} was never sent")) }
+    }
+}
+
+/// A message that spans two cache lines.
+pub(crate) type Wide = [u64; 12];
+
+impl<const WORDS: usize> Numbered for [u64; WORDS] {
+    fn new(number: u64) -> Self {
+        std::array::from_fn(|word| if word == 0 { number } else { seal(number, word as u64) })
+    }
+
+    fn number(&self) -> Result<u64, String> {
+        let whole = Self::new(self[0]);
+        match self.iter().zip(whole).position(|(found, expected)| *found != expected) {
+            None => Ok(self[0]),
+            Some(word) => Err(format!("message {} is torn: word {word} is {:#x}", self[0], self[word])),
+        }
+    }
+}
+
+/// The numbers of the messages as they arrive.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    next: u64,
+}
+
+impl Numbers {
+    pub(crate) fn from(next: u64) -> Self {
+        Self { next }
+    }
+
+    /// The number that must come next.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn accept<T: Numbered>(&mut self, message: &T) -> Result<(), String> {
+        let (number, next) = (message.number()?, self.next);
+        if number > next {
+            return Err(format!("lost: message {number} follows {next}, which did not arrive"));
+        }
+        if number < next {
+            return Err(format!("duplicate or late: message {number}, where {next} was due"));
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// A region, a way to attach to it from anywhere, and a board beside it.
+#[derive(Debug)]
+pub(crate) struct World<T> {
+    channel: Channel<T>,
+    address: Address,
+    pub(crate) capacity: u64,
+    pub(crate) board: Board,
+}
+
+/// Cells of a world's board.
+const BOARD: usize = 8;
+
+#[derive(Clone, Debug)]
+enum Address {
+    Name(String),
+    /// As another process of this user sees the descriptor.
+    Descriptor(String),
+}
+
+/// The options of every channel in the trials: nothing is polled, so a call takes the same course each time.
+pub(crate) fn options() -> Options {
+    Options::new().wait(Wait::Park)
+}
+
+/// A name of this trial's own, by which the harness finds what is left of it.
+pub(crate) fn fresh_name() -> String {
+    thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
+    let count = COUNT.replace(COUNT.get() + 1);
+    format!("{}{count}", own_prefix())
+}
+
+/// What the names of this trial begin with.
+pub(crate) fn own_prefix() -> String {
+    prefix_of(parent_id(), Some(id()))
+}
+
+/// What the names of a harness's trials, or of one of them, begin with.
+pub(crate) fn prefix_of(harness: u32, trial: Option<u32>) -> String {
+    match trial {
+        Some(trial) => format!("ringway-crash-{harness}-{trial}-"),
+        None => format!("ringway-crash-{harness}-"),
+    }
+}
+
+impl<T: Numbered> World<T> {
+    pub(crate) fn new(backing: Backing, capacity: u64) -> Self {
+        Self::with(backing, &options().capacity(capacity as usize))
+    }
+
+    pub(crate) fn with(backing: Backing, options: &Options) -> Self {
+        match backing {
+            Backing::Posix => Self::named(&fresh_name(), options),
+            Backing::Memfd => {
+                let channel = Channel::anonymous(options).expect("a new region");
+                let descriptor = channel.as_fd().expect("a memfd").as_raw_fd();
+                Self::at(Address::Descriptor(format!("/proc/{}/fd/{descriptor}", id())), channel)
+            }
+        }
+    }
+
+    pub(crate) fn named(name: &str, options: &Options) -> Self {
+        Self::at(Address::Name(name.into()), Channel::create(name, options).expect("a new region"))
+    }
+
+    fn at(address: Address, channel: Channel<T>) -> Self {
+        let capacity = channel.capacity() as u64;
+        Self { channel, address, capacity, board: Board::new(BOARD) }
+    }
+
+    /// Attaches to the region as any other process would.
+    pub(crate) fn open(&self) -> Channel<T> {
+        self.open_with(&options())
+    }
+
+    pub(crate) fn open_with(&self, options: &Options) -> Channel<T> {
+        let channel = match &self.address {
+            Address::Name(name) => Channel::attach(name, options),
+            Address::Descriptor(path) => {
+                let file = File::options().read(true).write(true).open(path).expect("the creator's descriptor");
+                Channel::from_fd(file.into(), options)
+            }
+        };
+        channel.expect("the region is there and whole")
+    }
+
+    /// The channel as its creator has it open.
+    pub(crate) fn channel(&self) -> &Channel<T> {
+        &self.channel
+    }
+
+    pub(crate) fn sender(&self) -> Sender<T> {
+        self.channel.sender().expect("the role is free")
+    }
+
+    pub(crate) fn receiver(&self) -> Receiver<T> {
+        self.channel.receiver().expect("the role is free")
+    }
+
+    /// The region's file, for whoever looks at its bytes.
+    pub(crate) fn file(&self) -> File {
+        let descriptor = self.channel.as_fd().expect("the region has a file");
+        File::from(descriptor.try_clone_to_owned().expect("one more descriptor"))
+    }
+}
