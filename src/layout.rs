@@ -82,12 +82,11 @@ const_assert!(memoffset::offset_of!(Header, checksum) == CHECKSUM);
 /// Offset of the checksum.
 const CHECKSUM: usize = 104;
 
-/// FNV-1a of the header page behind the magic, its own eight bytes taken as zero.
+/// FNV-1a of the header page, with the magic (which is stored last) and its own eight bytes taken as zero.
 pub(crate) fn checksum(page: &[u8; PAGE]) -> u64 {
-    let own = CHECKSUM..CHECKSUM + 8;
-    let bytes = page.iter().enumerate().skip(size_of_val(&MAGIC));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, (offset, byte)| {
-        let byte = if own.contains(&offset) { 0 } else { *byte };
+    let (magic, own) = (0..8, CHECKSUM..CHECKSUM + 8);
+    page.iter().enumerate().fold(0xcbf2_9ce4_8422_2325, |hash: u64, (offset, byte)| {
+        let byte = if magic.contains(&offset) || own.contains(&offset) { 0 } else { *byte };
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }

@@ -156,7 +156,7 @@ impl<T> Producer<T> {
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let tail = find_tail::<T>(memory, geometry, head)?;
         // A predecessor that was killed while it left a block did not say so.
-        memory.word(TAIL).store(tail, Ordering::Release);
+        memory.word(TAIL).store(tail - tail % block::<T>().messages as u64, Ordering::Release);
         let next = Position::at(tail, geometry);
         Ok(Self { memory, next, limit: Cell::new(head.wrapping_add(capacity)), capacity })
     }
