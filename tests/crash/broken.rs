@@ -12,7 +12,7 @@ use crate::harness::{Case, names, observe};
 use crate::kill::{everywhere, grows};
 use crate::oracle::{AfterReceiver, AfterSender, Verdict, require};
 use crate::process::{Child, idle};
-use crate::series::{Sampling, Scene, Stage};
+use crate::series::{Operation, Sampling, Scene, Stage};
 use crate::tracer::Victim;
 use crate::world::{Backing, Numbered, Wide, World, fresh_name, options, prefix_of};
 
@@ -64,8 +64,9 @@ fn receiving(wrong: fn(&File)) -> Stage {
 }
 
 /// Requires that the mistake is found, and that it is this one.
-fn found(stage: &Stage, mistake: &str) -> Verdict {
-    match everywhere(stage, Sampling::Changes).and_then(|killed| grows(&killed, &[0, 1])) {
+fn found(stage: Stage, sampling: Sampling, mistake: &str) -> Verdict {
+    let operation = Operation { name: mistake.into(), stage, effects: &[0, 1], whole: 1, sampling };
+    match everywhere(&operation).and_then(|killed| grows(&killed, operation.effects)) {
         Ok(()) => Err("nobody noticed".into()),
         Err(error) if error.contains(mistake) => Ok(()),
         Err(error) => Err(format!("expected `{mistake}`, found `{error}`")),
@@ -175,16 +176,22 @@ fn reported(trial: &str, limit: Duration, complaint: &str) -> Verdict {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
+    let case = |name: &str, stage: fn() -> Stage, mistake: &'static str| {
+        Case::traced(format!("broken::{name}"), move || {
+            let samplings = [Sampling::Every, Sampling::Some, Sampling::Changes];
+            samplings.into_iter().try_for_each(|sampling| found(stage(), sampling, mistake))
+        })
+    };
     vec![
-        Case::traced("broken::count before payload", || found(&sending(count_before_payload), "was never sent")),
-        Case::traced("broken::half a payload", || found(&sending(half_a_payload), "is torn")),
-        Case::traced("broken::taken back", || found(&sending(taken_back), "an effect was undone")),
-        Case::traced("broken::tail ahead", || found(&sending(tail_ahead), "a successor: ")),
-        Case::traced("broken::skipping", || found(&sending(skipping), "lost: message 1")),
-        Case::traced("broken::twice", || found(&sending(twice), "duplicate or late: message 0")),
-        Case::traced("broken::not at all", || found(&sending(not_at_all), "in the steps [0]")),
-        Case::traced("broken::two for one", || found(&receiving(two_for_one), "messages in a ring of")),
-        Case::traced("broken::beyond the end", || found(&receiving(beyond_the_end), "Corrupt")),
+        case("count before payload", || sending(count_before_payload), "was never sent"),
+        case("half a payload", || sending(half_a_payload), "is torn"),
+        case("taken back", || sending(taken_back), "an effect was undone"),
+        case("tail ahead", || sending(tail_ahead), "a successor: "),
+        case("skipping", || sending(skipping), "lost: message 1"),
+        case("twice", || sending(twice), "duplicate or late: message 0"),
+        case("not at all", || sending(not_at_all), "in the steps [0]"),
+        case("two for one", || receiving(two_for_one), "messages in a ring of"),
+        case("beyond the end", || receiving(beyond_the_end), "Corrupt"),
     ]
 }
 

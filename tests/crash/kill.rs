@@ -2,7 +2,7 @@
 
 use crate::harness::Case;
 use crate::oracle::{Verdict, require};
-use crate::series::{Operation, Sampling, Scene, Stage, course};
+use crate::series::{Operation, Scene, course};
 use crate::tracer::Point;
 use crate::world::Backing;
 use crate::{life, messages, wake};
@@ -22,13 +22,13 @@ fn kill(mut scene: Scene) -> Verdict<u64> {
 }
 
 /// Kills victims in the course of an operation and has each judged.
-pub(crate) fn everywhere(stage: &Stage, sampling: Sampling) -> Verdict<Vec<Killed>> {
-    let trace = course(stage, kill)?;
-    let points = trace.chosen(sampling);
+pub(crate) fn everywhere(operation: &Operation) -> Verdict<Vec<Killed>> {
+    let trace = course(operation, kill)?;
+    let points = trace.chosen(operation.sampling);
     let mut strayed = 0;
     let mut killed = Vec::new();
     for (index, point) in points.iter().enumerate() {
-        let mut scene = stage();
+        let mut scene = (operation.stage)();
         if !scene.victim.run_to(point) {
             strayed += 1;
         }
@@ -36,8 +36,7 @@ pub(crate) fn everywhere(stage: &Stage, sampling: Sampling) -> Verdict<Vec<Kille
         let effect = effect.map_err(|error| format!("killed at {point:x?}, {index} of {}: {error}", points.len()))?;
         killed.push(Killed { point: *point, effect });
     }
-    let (instructions, changes) = (trace.points.len(), trace.changes.len());
-    println!("{instructions} instructions, {changes} changes, {} killed, {strayed} astray", killed.len());
+    println!("{trace}, {} killed, {strayed} astray", killed.len());
     // A clock, or a pid with another number of digits, may lead a victim another way, but not many.
     require!(strayed * 10 <= killed.len(), "{strayed} of {} victims took another way", killed.len());
     Ok(killed)
@@ -61,11 +60,11 @@ fn between_publishing_and_waking(killed: &[Killed]) -> Verdict {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let case = |Operation { name, stage, effects, sampling, .. }: Operation, also: fn(&[Killed]) -> Verdict| {
-        Case::traced(format!("kill::{name}"), move || {
-            let killed = everywhere(&stage, sampling)?;
+    let case = |operation: Operation, also: fn(&[Killed]) -> Verdict| {
+        Case::traced(format!("kill::{}", operation.name), move || {
+            let killed = everywhere(&operation)?;
             also(&killed)?;
-            grows(&killed, effects)
+            grows(&killed, operation.effects)
         })
     };
     let simple = |backing| messages::operations(backing).into_iter().chain(life::operations_to_kill(backing));

@@ -73,16 +73,18 @@ fn operation(name: String, stage: Stage) -> Operation {
     Operation { name, stage, effects: &[0], whole: 0, sampling: Sampling::Changes }
 }
 
+fn drop_of(end: End, backing: Backing, stage: Stage) -> Operation {
+    let operation = operation(format!("drop of the {end:?}[{backing:?}]"), stage);
+    Operation { sampling: Sampling::Every, ..operation }
+}
+
 /// Attaching and detaching, to be killed in.
 pub(crate) fn operations_to_kill(backing: Backing) -> Vec<Operation> {
     let of_end = |end: End| {
         [
             operation(format!("attach the first {end:?}[{backing:?}]"), attaching(backing, end, true)),
             operation(format!("take over as {end:?}[{backing:?}]"), attaching(backing, end, false)),
-            Operation {
-                sampling: Sampling::Every,
-                ..operation(format!("drop of the {end:?}[{backing:?}]"), detaching(backing, end))
-            },
+            drop_of(end, backing, detaching(backing, end)),
         ]
     };
     End::ALL.into_iter().flat_map(of_end).chain([operation(format!("open[{backing:?}]"), opening(backing))]).collect()
@@ -93,7 +95,7 @@ pub(crate) fn operations_to_stop(backing: Backing) -> Vec<Operation> {
     let of_end = |end: End| {
         [
             operation(format!("take over as {end:?}[{backing:?}]"), contending(backing, end)),
-            operation(format!("drop of the {end:?}[{backing:?}]"), leaving(backing, end)),
+            drop_of(end, backing, leaving(backing, end)),
         ]
     };
     End::ALL.into_iter().flat_map(of_end).chain([operation(format!("open[{backing:?}]"), opening(backing))]).collect()

@@ -44,7 +44,7 @@ const ONE_BY_ONE: &[u64] = &[0, 1, 2, 3];
 /// except in a soak.
 pub(crate) fn operations(backing: Backing) -> Vec<Operation> {
     let is_main = backing == Backing::Posix;
-    let sampling = if is_main { Sampling::Every } else { Sampling::Changes };
+    let sampling = if is_main { Sampling::Every } else { Sampling::Some };
     let operation = |name: &str, stage: Stage, effects: &'static [u64], whole| Operation {
         name: format!("{name}[{backing:?}]"),
         stage,

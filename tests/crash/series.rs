@@ -1,6 +1,7 @@
 //! Operations, and the points in their course at which victims are interrupted.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
 
 use crate::harness::is_soak;
@@ -32,24 +33,27 @@ pub(crate) struct Operation {
     pub(crate) sampling: Sampling,
 }
 
-/// Which of an operation's instructions victims are interrupted at.
+/// Which of an operation's instructions victims are interrupted at. In a soak, it is every one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sampling {
-    /// At every one, unless there are thousands. Without optimization, batches and what makes system calls have as many;
-    /// with it, hardly anything but attaching.
+    /// Every one, unless there are thousands; batches have as many, without optimization.
     Every,
-    /// The same, unless there are hundreds.
+    /// Every one, unless there are hundreds.
+    Some,
+    /// Before and after each that changed the world: for operations that spend their time on what does not, such as
+    /// reading /proc.
     Changes,
 }
 
 impl Sampling {
-    /// Operations with more instructions are interrupted before and after every one that changed the world, and before
-    /// some of the others; in a soak, none has.
+    /// Operations with more instructions are interrupted before and after each that changed the world, and before some of
+    /// the others.
     fn most(self) -> usize {
         match self {
             _ if is_soak() => usize::MAX,
             Self::Every => 2500,
-            Self::Changes => 400,
+            Self::Some => 400,
+            Self::Changes => 0,
         }
     }
 }
@@ -60,15 +64,23 @@ const SAMPLE: u64 = 100;
 /// What is done to a victim in its course, and what came of it.
 pub(crate) type Interrupt = fn(Scene) -> Verdict<u64>;
 
-/// The course of an operation from its first instruction to its last.
-pub(crate) fn course(stage: &Stage, interrupt: Interrupt) -> Verdict<Trace> {
+/// The course of an operation.
+pub(crate) fn course(Operation { stage, sampling, .. }: &Operation, interrupt: Interrupt) -> Verdict<Trace> {
     // Whatever a process initializes only once happens in this one, in front of everybody who is forked from it.
     interrupt(stage()).map_err(|error| format!("at the beginning: {error}"))?;
 
-    let mut scene = stage();
-    let trace = scene.victim.record(scene.watched.as_ref(), scene.calls);
-    interrupt(scene).map_err(|error| format!("at the end: {error}"))?;
-    Ok(trace)
+    let follow = |is_stepped: &dyn Fn(u32) -> bool| {
+        let mut scene = stage();
+        let trace = scene.victim.record(scene.watched.as_ref(), scene.calls, is_stepped);
+        interrupt(scene).map_err(|error| format!("at the end: {error}"))?;
+        Ok(trace)
+    };
+    if *sampling == Sampling::Changes && !is_soak() {
+        let written = follow(&|_| false)?.written;
+        follow(&|call| written.contains(&call))
+    } else {
+        follow(&|_| true)
+    }
 }
 
 impl Trace {
@@ -80,9 +92,15 @@ impl Trace {
         } else {
             let mut random = Random::seeded();
             let changes = self.changes.iter().flat_map(|change| [*change, *change + 1]);
-            let sample = (0..SAMPLE).map(|_| random.below(last as u64) as usize);
+            let sample = (0..SAMPLE).map(|_| random.below(last as u64 + 1) as usize);
             changes.chain(sample).chain([0, last]).filter(|index| *index <= last).collect()
         };
         chosen.into_iter().map(|index| self.points[index]).collect()
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} points, {} changes", self.points.len(), self.changes.len())
     }
 }

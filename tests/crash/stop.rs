@@ -17,8 +17,9 @@ fn stop(mut scene: Scene) -> Verdict<u64> {
 }
 
 /// Stops victims in the course of an operation: however long each paused, the operation takes full effect.
-fn everywhere(Operation { stage, whole, sampling, .. }: &Operation) -> Verdict {
-    let trace = course(stage, stop)?;
+fn everywhere(operation: &Operation) -> Verdict {
+    let Operation { stage, whole, sampling, .. } = operation;
+    let trace = course(operation, stop)?;
     let points = trace.chosen(*sampling);
     for (index, point) in points.iter().enumerate() {
         let at = |error: String| format!("stopped at {point:x?}, {index} of {}: {error}", points.len());
@@ -27,7 +28,7 @@ fn everywhere(Operation { stage, whole, sampling, .. }: &Operation) -> Verdict {
         let effect = stop(scene).map_err(at)?;
         require!(effect == *whole, "{}", at(format!("{effect} messages took effect, not {whole}")));
     }
-    println!("{} instructions, {} changes, {} stopped", trace.points.len(), trace.changes.len(), points.len());
+    println!("{trace}, {} stopped", points.len());
     Ok(())
 }
 

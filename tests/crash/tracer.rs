@@ -19,6 +19,8 @@ use crate::process::{Change, Child, errno_of};
 
 /// Bit that `PTRACE_O_TRACESYSGOOD` sets in the signal of a stop at a system call.
 const CALL: c_int = 0x80;
+/// The system call that marks.
+const MARK: u64 = libc::SYS_kill as u64;
 /// The instruction `syscall`.
 const SYSCALL: u64 = 0x050f;
 /// The instruction `int3`, a breakpoint.
@@ -51,13 +53,16 @@ pub(crate) struct Point {
 /// The course of an operation.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// One for each instruction; at the last one the operation is complete.
+    /// Where it was seen: one for each instruction, or for each stretch between two system calls that was passed over.
+    /// At the last one the operation is complete.
     pub(crate) points: Vec<Point>,
-    /// Numbers of the instructions that changed the world: those that wrote to the region, and system calls.
+    /// Those points from which one step changed the world: it wrote to the region, or was a system call.
     ///
     /// What a dead process leaves behind is the region and what the kernel keeps, so between two of these one death is
     /// like another.
     pub(crate) changes: Vec<usize>,
+    /// System calls after which, up to the next, the region was written to.
+    pub(crate) written: Vec<u32>,
 }
 
 /// What became of a victim that was let go.
@@ -131,36 +136,76 @@ impl Victim {
         }
     }
 
-    /// Steps it to its next mark, or through `calls` system calls if it does not come to one before.
+    /// Follows it to its next mark, or through `calls` system calls if it does not come to one before. It is stepped
+    /// only behind those system calls for which `is_stepped`, and otherwise run from one to the next.
     ///
     /// `watched` is the region's file; without one, only system calls count as changes.
-    pub(crate) fn record(&mut self, watched: Option<&File>, calls: Option<u32>) -> Trace {
+    pub(crate) fn record(
+        &mut self,
+        watched: Option<&File>,
+        calls: Option<u32>,
+        is_stepped: impl Fn(u32) -> bool,
+    ) -> Trace {
         let mut trace = Trace::default();
-        let mut done = 0;
+        let mut watch = watched.map(Watch::new);
+        for done in 0.. {
+            if calls == Some(done) {
+                trace.points.push(Point { calls: done, passes: 0, address: self.registers().rip });
+                break;
+            }
+            let is_over = if is_stepped(done) {
+                self.step_to_call(done, watch.as_mut(), &mut trace)
+            } else {
+                self.run_to_call(done, watch.as_mut(), &mut trace)
+            };
+            if is_over {
+                break;
+            }
+        }
+        trace
+    }
+
+    /// Steps it through its next system call; or to the mark, and then says so.
+    fn step_to_call(&mut self, done: u32, mut watch: Option<&mut Watch<'_>>, trace: &mut Trace) -> bool {
         let mut passes = HashMap::new();
         let mut are_calls = HashMap::new();
-        let mut watch = watched.map(Watch::new);
         loop {
-            let address = self.registers().rip;
+            let registers = self.registers();
+            let address = registers.rip;
             let seen: &mut u32 = passes.entry(address).or_default();
             trace.points.push(Point { calls: done, passes: *seen, address });
             *seen += 1;
-            if calls == Some(done) {
-                return trace;
-            }
             let is_call = *are_calls.entry(address).or_insert_with(|| self.peek(address) & 0xffff == SYSCALL);
-            if self.resume(libc::PTRACE_SINGLESTEP) == Event::Mark {
-                return trace;
+            if is_call && registers.rax == MARK {
+                return true;
             }
-            let is_written = watch.as_mut().is_some_and(Watch::has_changed);
-            if is_call {
-                done += 1;
-                passes.clear();
-            }
+            assert_eq!(self.resume(libc::PTRACE_SINGLESTEP), Event::Trap, "one instruction is executed");
+            let is_written = watch.as_mut().is_some_and(|watch| watch.has_changed());
             if is_call || is_written {
                 trace.changes.push(trace.points.len() - 1);
             }
+            if is_call {
+                return false;
+            }
         }
+    }
+
+    /// The same at full speed.
+    fn run_to_call(&mut self, done: u32, mut watch: Option<&mut Watch<'_>>, trace: &mut Trace) -> bool {
+        trace.points.push(Point { calls: done, passes: 0, address: self.registers().rip });
+        assert_eq!(self.resume(libc::PTRACE_SYSCALL), Event::Call, "a system call begins");
+        if watch.as_mut().is_some_and(|watch| watch.has_changed()) {
+            trace.written.push(done);
+        }
+        if self.registers().orig_rax == MARK {
+            return true;
+        }
+        assert_eq!(self.resume(libc::PTRACE_SYSCALL), Event::Call, "and ends");
+        if let Some(watch) = watch {
+            watch.has_changed();
+        }
+        trace.changes.push(trace.points.len() - 1);
+        false
     }
 
     /// Runs it to `point`; `false` if it took another way and was stopped near by.

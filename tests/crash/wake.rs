@@ -40,7 +40,7 @@ pub(crate) fn operations(backing: Backing) -> Vec<Operation> {
         stage,
         effects: &[0, 1],
         whole: 1,
-        sampling: Sampling::Changes,
+        sampling: Sampling::Some,
     };
     vec![
         operation("try_send to a sleeper", waking_receiver(backing)),
