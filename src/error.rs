@@ -107,14 +107,14 @@ pub enum Error {
         found: u64,
     },
     /// The region carries another kind of channel.
-    #[error("region `{name}` carries flavor {found}, expected {expected}: attach with the flavor that created it")]
+    #[error("region `{name}` carries an {found} channel, expected {expected}: attach with the flavor that created it")]
     FlavorMismatch {
         /// Of the region.
         name: String,
         /// Of this call.
-        expected: u64,
+        expected: &'static str,
         /// In the region.
-        found: u64,
+        found: &'static str,
     },
     /// The region carries another type of message.
     #[error("region `{name}` carries another payload: {difference}: build both programs with the same type")]
@@ -141,6 +141,12 @@ pub enum Error {
         expected: u64,
         /// Value in the region.
         found: u64,
+    },
+    /// Every peer index of an MPMC channel is held by a live process.
+    #[error("all {peers} peers of this channel are taken: end one, or create it with a larger Options::peers")]
+    NoPeerLeft {
+        /// What the creator asked for.
+        peers: usize,
     },
     /// A live process holds that end of the channel.
     ///
@@ -225,6 +231,9 @@ pub enum Fault {
         /// What it was.
         found: u64,
     },
+    /// Others changed the same words again and again; on a channel of correct peers, thousands of races in a row.
+    #[error("gave up after losing thousands of races for a slot: try again; if it stays so, a peer misbehaves")]
+    Contended,
     /// The bytes of one message are no valid value of the payload type; that message is dropped, the next may be fine.
     #[error("a message is no valid {type_name}: the sender is not built from the same source; the message was dropped")]
     Invalid {

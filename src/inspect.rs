@@ -5,16 +5,16 @@
 
 use core::fmt;
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use crate::error::{Error, Role};
-use crate::layout::{self, Header};
-use crate::lease;
+use crate::layout::{self, Flavor, Geometry, Header};
 use crate::peer::PeerState;
-use crate::region::{self, HeaderPage};
+use crate::region::{self, HeaderPage, Mode};
+use crate::ring::mpmc;
 use crate::sys::file;
 use crate::sys::posix::{self, Name};
+use crate::wait::Barrier;
 
 /// What a region says about itself.
 ///
@@ -28,7 +28,7 @@ use crate::sys::posix::{self, Name};
 ///
 /// let inspection = Inspection::of(&name)?;
 /// assert_eq!((inspection.capacity, inspection.len), (64, 1));
-/// assert_eq!(inspection.sender, ringway::PeerState::Closed);
+/// assert_eq!(inspection.senders, [ringway::PeerState::Closed]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -62,10 +62,54 @@ pub struct Inspection {
     pub mode: u32,
     /// User id of the owner.
     pub owner: u32,
-    /// Who holds the sending end.
-    pub sender: PeerState,
-    /// Who holds the receiving end.
-    pub receiver: PeerState,
+    /// Who holds the sending end; MPMC: every sending peer that lives, or has crashed and was not replaced yet.
+    pub senders: Vec<PeerState>,
+    /// Who holds the receiving end; MPMC: as `senders`.
+    pub receivers: Vec<PeerState>,
+    /// What only an MPMC region has.
+    pub slots: Option<Slots>,
+}
+
+/// How an MPMC ring works, and what its slots are doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Slots {
+    /// How messages are published: `'A'`, by a store, or `'C'`, by a compare-exchange.
+    pub mode: char,
+    /// Why the ring works in that mode.
+    pub reason: &'static str,
+    /// Whether the channel outlives the last peer of a role.
+    pub stay_open: bool,
+    /// Peers that can be attached at the same time.
+    pub peers: u64,
+    /// Slots that are being written.
+    pub writing: u64,
+    /// Capacity lost to peers that were too slow, or are stopped, until they go on or end.
+    pub held: u64,
+    /// Messages received under a guard and not acknowledged yet.
+    pub guarded: u64,
+}
+
+impl Slots {
+    fn of(header: &Header, geometry: &Geometry, word: impl Fn(usize) -> Result<u64, Error>) -> Result<Self, Error> {
+        let Mode { barrier, refused, stay_open } = Mode::of(header.flags);
+        let (mode, reason) = match (barrier, refused) {
+            (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
+            (Barrier::Fence, true) => ('C', "the kernel, or a sandbox, refused the creator membarrier"),
+            (Barrier::Fence, false) => ('C', "the creator asked for it"),
+        };
+        let peers = geometry.peers as u64;
+        let mut slots = Self { mode, reason, stay_open, peers, writing: 0, held: 0, guarded: 0 };
+        for offset in (geometry.start..geometry.end).step_by(header.stride as usize) {
+            match mpmc::phase(word(offset)?, if mode == 'A' { word(offset + 8)? } else { 0 }) {
+                Some(mpmc::Phase::Writing) => slots.writing += 1,
+                Some(mpmc::Phase::Held) => slots.held += 1,
+                Some(mpmc::Phase::Reading) => slots.guarded += 1,
+                _ => {}
+            }
+        }
+        Ok(slots)
+    }
 }
 
 impl Inspection {
@@ -80,19 +124,27 @@ impl Inspection {
         let (HeaderPage { header, schema }, geometry) = region::read_header(&file, name.as_str())?;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
         let metadata = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?;
-        let state = |role| region::peer_state_in(&file, role, lease::is_held(file.as_fd(), role));
         let word = |offset: usize| {
             let mut bytes = [0; 8];
             file::read_at(&file, &mut bytes, offset as u64).map(|_| u64::from_le_bytes(bytes))
         };
         let received = word(layout::HEAD)?;
-        // The sender's hint points at the block that it fills; that block's count is the truth.
         let hint = word(layout::TAIL)?;
-        let block = layout::Block::of(payload_size as usize);
-        let sent = hint.max(word(block.offset(hint.max(received), &geometry))?);
+        let peers = |role| match geometry.flavor {
+            Flavor::Spsc => vec![region::peer_state_in(&file, role)],
+            Flavor::Mpmc => region::peer_states_in(&file, geometry.peers, role),
+        };
+        let (sent, slots) = match geometry.flavor {
+            Flavor::Spsc => {
+                // The sender's hint points at the block that it fills; that block's count is the truth.
+                let block = layout::Block::of(payload_size as usize);
+                (hint.max(word(block.offset(hint.max(received), &geometry))?), None)
+            }
+            Flavor::Mpmc => (hint, Some(Slots::of(&header, &geometry, word)?)),
+        };
         Ok(Self {
             version,
-            flavor: "spsc",
+            flavor: geometry.flavor.name(),
             membarrier: header.flags & layout::FLAG_MEMBARRIER != 0,
             capacity,
             len: sent.saturating_sub(received).min(capacity),
@@ -104,8 +156,9 @@ impl Inspection {
             instance,
             mode: metadata.mode() & 0o7777,
             owner: metadata.uid(),
-            sender: state(Role::Sender),
-            receiver: state(Role::Receiver),
+            senders: peers(Role::Sender),
+            receivers: peers(Role::Receiver),
+            slots,
             name: name.as_str().into(),
         })
     }
@@ -138,8 +191,22 @@ impl fmt::Display for Inspection {
         writeln!(f, "name       {}", self.name)?;
         writeln!(f, "flavor     {}, format {}", self.flavor, self.version)?;
         writeln!(f, "messages   {} of {} ({} received)", self.len, self.capacity, self.received)?;
-        writeln!(f, "sender     {}", self.sender)?;
-        writeln!(f, "receiver   {}", self.receiver)?;
+        for (role, peers) in [("sender", &self.senders), ("receiver", &self.receivers)] {
+            match peers.as_slice() {
+                [] => writeln!(f, "{role:<10} none")?,
+                peers => peers.iter().try_for_each(|peer| writeln!(f, "{role:<10} {peer}"))?,
+            }
+        }
+        if let Some(slots) = self.slots {
+            let Slots { mode, reason, stay_open, peers, writing, held, guarded } = slots;
+            writeln!(f, "slots      {writing} being written, {held} held by stalled peers, {guarded} under guard")?;
+            writeln!(f, "publishing mode {mode}: {reason}")?;
+            writeln!(
+                f,
+                "peers      at most {peers}, {}",
+                if stay_open { "stays open without" } else { "ends with them" }
+            )?;
+        }
         writeln!(f, "wake-ups   by {}", if self.membarrier { "membarrier" } else { "fences" })?;
         writeln!(f, "memory     {} bytes, owner {}, mode {:o}", self.region_length, self.owner, self.mode)?;
         writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;

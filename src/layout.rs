@@ -6,9 +6,12 @@
 //!      0  header page   magic | version | flavor | flags | capacity | payload size | payload alignment | stride
 //!                       fingerprint | region length | instance | peers | schema length | checksum
 //!    128                schema text, up to the end of the page
-//!   4096  peer table    one 128-byte record a peer index
-//!  +256   lines         tail | head | receiver's event word | sender's event word, 128 bytes apart
-//!  +512   blocks        the ring's messages
+//!   4096  peer table    SPSC only: the sender's and the receiver's record, 128 bytes each
+//!   4352  lines         tail | head | receivers' event line | senders' event line, 128 bytes apart
+//!   4864  SPSC: blocks       the ring's messages
+//!         MPMC: peer table   one 128-byte record a peer index
+//!               slots        word | skip | payload, in whole cache lines
+//!               redelivery   one word a slot
 //!         guard         one 128-byte line, then up to a whole page
 //! ```
 //!
@@ -29,8 +32,15 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"RINGWAY\0");
 pub(crate) const VERSION: u64 = 1;
 /// A single producer and a single consumer.
 pub(crate) const FLAVOR_SPSC: u64 = 1;
-/// Flag: a waiter issues `membarrier`, so a waker needs no fence. Clear: both sides fence.
+/// Several of either, in any number of processes.
+pub(crate) const FLAVOR_MPMC: u64 = 2;
+/// Flag: a waiter issues `membarrier`, so a waker needs no fence, and an MPMC ring works in mode A. Clear: both sides
+/// fence, and an MPMC ring works in mode C.
 pub(crate) const FLAG_MEMBARRIER: u64 = 1;
+/// Flag, beside a clear [`FLAG_MEMBARRIER`]: the creator wanted it, and the kernel or a sandbox refused.
+pub(crate) const FLAG_REFUSED: u64 = 2;
+/// Flag, MPMC: the channel does not disconnect when the last peer of a role ends.
+pub(crate) const FLAG_STAY_OPEN: u64 = 4;
 
 /// Keeps two words from sharing a line, or a pair of lines that the prefetcher couples.
 pub(crate) const PADDING: usize = 128;
@@ -47,9 +57,9 @@ pub(crate) struct Header {
     pub(crate) magic: u64,
     /// [`VERSION`]
     pub(crate) version: u64,
-    /// [`FLAVOR_SPSC`]
+    /// [`FLAVOR_SPSC`] or [`FLAVOR_MPMC`]
     pub(crate) flavor: u64,
-    /// [`FLAG_MEMBARRIER`]
+    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`]
     pub(crate) flags: u64,
     /// Messages that fit; at least 1.
     pub(crate) capacity: u64,
@@ -57,7 +67,8 @@ pub(crate) struct Header {
     pub(crate) payload_size: u64,
     /// `align_of::<T>()`
     pub(crate) payload_align: u64,
-    /// Bytes from one message of a block to the next, as [`stride`] computes it.
+    /// Bytes from one message of a block to the next, as [`stride`] computes it; of an MPMC ring, from one slot to the
+    /// next, as [`slot_size`] does.
     pub(crate) stride: u64,
     /// Of the payload's schema.
     pub(crate) fingerprint: u64,
@@ -95,8 +106,8 @@ pub(crate) fn checksum(page: &[u8; PAGE]) -> u64 {
 pub(crate) const SCHEMA: usize = 128;
 /// Longer schemas are cut here; the fingerprint still covers all of them.
 pub(crate) const SCHEMA_MAX: usize = PAGE - SCHEMA;
-/// Offset of the peer table.
-pub(crate) const PEERS: usize = PAGE;
+/// Offset of an SPSC region's peer table.
+const SPSC_PEER_TABLE: usize = PAGE;
 /// Peer records of an SPSC region: the sender's and the receiver's.
 pub(crate) const SPSC_PEERS: usize = 2;
 
@@ -112,19 +123,34 @@ pub(crate) struct PeerRecord {
     pub(crate) start_time: u64,
     /// Inode of the pid namespace that `pid` is meant in.
     pub(crate) pid_namespace: u64,
+    /// MPMC: the role that the index was attached in last, [`ROLE_SENDER`] or [`ROLE_RECEIVER`].
+    pub(crate) role: u64,
+    /// MPMC: 1 from attaching to a clean end. Still 1, and the lease free: the peer crashed.
+    pub(crate) attached: u64,
+    /// MPMC: times in a row that a send of this peer was quarantined; consumers are the more patient.
+    pub(crate) quarantines: u64,
 }
+
+/// In [`PeerRecord::role`].
+pub(crate) const ROLE_SENDER: u64 = 1;
+/// In [`PeerRecord::role`].
+pub(crate) const ROLE_RECEIVER: u64 = 2;
 
 /// Distance between two peer records.
 pub(crate) const PEER_STRIDE: usize = PADDING;
 const_assert!(size_of::<PeerRecord>() <= PEER_STRIDE);
 const_assert!(memoffset::offset_of!(PeerRecord, pid_namespace) == 24);
 
-/// Offset of the shared words, which follow the peer table.
-pub(crate) const LINES: usize = PEERS + SPSC_PEERS * PEER_STRIDE;
-/// Producers' position: a hint, stored whenever the producer leaves a block.
+/// Offset of the shared words, the same in both flavors.
+pub(crate) const LINES: usize = SPSC_PEER_TABLE + SPSC_PEERS * PEER_STRIDE;
+/// Producers' position: a hint. SPSC: stored whenever the producer leaves a block.
 pub(crate) const TAIL: usize = LINES;
-/// Consumers' position: exact, stored with every take.
+/// Consumers' position. SPSC: exact, stored with every take. MPMC: a hint.
 pub(crate) const HEAD: usize = LINES + PADDING;
+/// MPMC: 1 as soon as a message was received under a guard, for ever.
+pub(crate) const GUARDED: usize = HEAD + 8;
+/// MPMC: 1 while a message may be waiting for its redelivery.
+pub(crate) const ORPHANED: usize = HEAD + 16;
 /// The event word in which the receiver tells the sender about itself.
 const RECEIVER_EVENT: usize = LINES + 2 * PADDING;
 /// The event word in which the sender tells the receiver about itself.
@@ -138,9 +164,83 @@ pub(crate) const fn event_offset(role: Role) -> usize {
     }
 }
 
-/// Offset of the first block.
+/// MPMC: offset of the roll of `role`, on the line of its event word: peers attached (low half) and attached ever (high
+/// half). Crashed ones are still counted as attached, so 0 of some means that all of them left in good order.
+#[inline(always)]
+pub(crate) const fn roll_offset(role: Role) -> usize {
+    event_offset(role) + 8
+}
+
+/// SPSC: offset of the first block.
 pub(crate) const BLOCKS: usize = LINES + 4 * PADDING;
 const_assert!(BLOCKS % PADDING == 0);
+/// MPMC: offset of the peer table.
+const MPMC_PEER_TABLE: usize = BLOCKS;
+
+/// The kinds of channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    /// [`FLAVOR_SPSC`]
+    Spsc,
+    /// [`FLAVOR_MPMC`]
+    Mpmc,
+}
+
+impl Flavor {
+    /// The number in the header.
+    pub(crate) const fn code(self) -> u64 {
+        match self {
+            Self::Spsc => FLAVOR_SPSC,
+            Self::Mpmc => FLAVOR_MPMC,
+        }
+    }
+
+    /// The flavor of that number.
+    pub(crate) const fn of(code: u64) -> Option<Self> {
+        match code {
+            FLAVOR_SPSC => Some(Self::Spsc),
+            FLAVOR_MPMC => Some(Self::Mpmc),
+            _ => None,
+        }
+    }
+
+    /// What people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Spsc => "spsc",
+            Self::Mpmc => "mpmc",
+        }
+    }
+
+    /// What the header's `stride` must be for this payload.
+    pub(crate) const fn stride(self, payload_size: usize) -> usize {
+        match self {
+            Self::Spsc => stride(payload_size),
+            Self::Mpmc => slot_size(payload_size),
+        }
+    }
+
+    /// Offset of the record of peer `index`.
+    pub(crate) const fn record_offset(self, index: usize) -> usize {
+        let table = match self {
+            Self::Spsc => SPSC_PEER_TABLE,
+            Self::Mpmc => MPMC_PEER_TABLE,
+        };
+        table + index * PEER_STRIDE
+    }
+}
+
+/// Bytes of an MPMC slot before its payload: the word and the skip word.
+pub(crate) const SLOT_HEADER: usize = 16;
+/// Peer indexes are 12 bits wide, and the last one means nobody.
+pub(crate) const MPMC_PEERS_MAX: usize = 4095;
+/// Fewer slots cannot be told apart from the ones behind them.
+const MPMC_CAPACITY_MIN: u64 = 2;
+
+/// Bytes from one MPMC slot to the next: whole lines, so that no two messages share one.
+pub(crate) const fn slot_size(payload_size: usize) -> usize {
+    (SLOT_HEADER + payload_size).next_multiple_of(LINE)
+}
 
 /// Bytes from one message to the next within a block: a power of two up to 8, then whole words.
 pub(crate) const fn stride(payload_size: usize) -> usize {
@@ -186,47 +286,74 @@ impl Block {
 /// The extent of a ring, computed from numbers that were checked, never read from the region again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    /// Messages that fit.
+    /// The kind of ring.
+    pub(crate) flavor: Flavor,
+    /// Messages that fit. MPMC: a power of two.
     pub(crate) capacity: u64,
-    /// Offset just behind the last block.
+    /// Records in the peer table.
+    pub(crate) peers: usize,
+    /// Offset of the first block or slot.
+    pub(crate) start: usize,
+    /// Offset just behind the last block or slot.
     pub(crate) end: usize,
     /// Of the whole region in bytes, rounded to pages.
     pub(crate) region_length: usize,
 }
 
 impl Geometry {
-    /// Lays out `capacity` messages of `payload_size` bytes.
-    ///
-    /// Message t lies in block `t / messages mod blocks`. It may be written once the ring holds fewer than `capacity`
-    /// messages, that is when `t - head <= capacity - 1`; everything in its block's previous lap is then taken if
-    /// `capacity - 1 <= (blocks - 1) * messages`, which fixes the number of blocks.
-    pub(crate) fn new(capacity: u64, payload_size: usize) -> Result<Self, Error> {
+    /// Lays out at least `capacity` messages of `payload_size` bytes; `peers` is for MPMC.
+    pub(crate) fn new(flavor: Flavor, capacity: u64, payload_size: usize, peers: usize) -> Result<Self, Error> {
         let invalid = |reason| Error::InvalidCapacity { capacity, payload_size, reason };
         if capacity == 0 {
             return Err(invalid("a channel holds at least 1 message"));
         }
-        let too_large = || invalid("the region would be larger than an address space");
-        // `Block::of` rounds up by less than a page.
-        if payload_size > isize::MAX as usize - PAGE {
-            return Err(too_large());
-        }
+        // Sizes are rounded up by less than a page.
+        let layout = if payload_size > isize::MAX as usize - PAGE {
+            None
+        } else {
+            match flavor {
+                Flavor::Spsc => Self::spsc(capacity, payload_size),
+                Flavor::Mpmc => Self::mpmc(capacity, payload_size, peers),
+            }
+        };
+        layout.ok_or_else(|| invalid("the region would be larger than an address space"))
+    }
+
+    /// Message t lies in block `t / messages mod blocks`. It may be written once the ring holds fewer than `capacity`
+    /// messages, that is when `t - head <= capacity - 1`; everything in its block's previous lap is then taken if
+    /// `capacity - 1 <= (blocks - 1) * messages`, which fixes the number of blocks.
+    fn spsc(capacity: u64, payload_size: usize) -> Option<Self> {
         let block = Block::of(payload_size);
-        let capacity_usize = usize::try_from(capacity).map_err(|_| too_large())?;
-        let end = (capacity_usize - 1)
-            .div_ceil(block.messages)
-            .checked_add(1)
-            .and_then(|blocks| blocks.checked_mul(block.size))
-            .and_then(|bytes| bytes.checked_add(BLOCKS))
-            .filter(|end| *end <= isize::MAX as usize - 2 * PAGE)
-            .ok_or_else(too_large)?;
-        let region_length = (end + PADDING).next_multiple_of(PAGE);
-        Ok(Self { capacity, end, region_length })
+        let blocks = (usize::try_from(capacity).ok()? - 1).div_ceil(block.messages).checked_add(1)?;
+        let end = blocks.checked_mul(block.size)?.checked_add(BLOCKS)?;
+        let region_length = Self::region_length(end)?;
+        Some(Self { flavor: Flavor::Spsc, capacity, peers: SPSC_PEERS, start: BLOCKS, end, region_length })
+    }
+
+    /// Message t lies in slot `t mod capacity`, and the capacity is a power of two.
+    fn mpmc(capacity: u64, payload_size: usize, peers: usize) -> Option<Self> {
+        let capacity = capacity.checked_next_power_of_two()?.max(MPMC_CAPACITY_MIN);
+        let slots = usize::try_from(capacity).ok()?;
+        let start = MPMC_PEER_TABLE + peers * PEER_STRIDE;
+        let end = slots.checked_mul(slot_size(payload_size))?.checked_add(start)?;
+        let redeliveries = slots.checked_mul(8)?;
+        let region_length = Self::region_length(end.checked_add(redeliveries)?)?;
+        Some(Self { flavor: Flavor::Mpmc, capacity, peers, start, end, region_length })
+    }
+
+    /// The guard line, then whole pages.
+    fn region_length(end: usize) -> Option<usize> {
+        (end <= isize::MAX as usize - 2 * PAGE).then(|| (end + PADDING).next_multiple_of(PAGE))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn spsc(capacity: u64, payload_size: usize) -> Result<Geometry, Error> {
+        Geometry::new(Flavor::Spsc, capacity, payload_size, 0)
+    }
 
     #[test]
     fn a_block_carries_what_fits_its_line() {
@@ -254,7 +381,7 @@ mod tests {
         for size in [0, 1, 3, 8, 16, 24, 56, 57, 64, 200, 4096] {
             for capacity in (1..200).chain([1024, 65_536]) {
                 let block = Block::of(size);
-                let geometry = Geometry::new(capacity, size).unwrap();
+                let geometry = spsc(capacity, size).unwrap();
                 let blocks = (geometry.end - BLOCKS) / block.size;
                 assert!((blocks - 1) * block.messages >= capacity as usize - 1);
                 assert!((blocks as u64) < capacity / block.messages as u64 + 3, "no more than a block to spare");
@@ -267,7 +394,23 @@ mod tests {
     #[test]
     fn impossible_capacities_are_refused() {
         for (capacity, size) in [(0, 8), (u64::MAX, 8), (u64::MAX, 0), (1 << 62, 64), (2, isize::MAX as usize)] {
-            assert!(matches!(Geometry::new(capacity, size), Err(Error::InvalidCapacity { .. })), "{capacity} x {size}");
+            assert!(matches!(spsc(capacity, size), Err(Error::InvalidCapacity { .. })), "{capacity} x {size}");
+        }
+    }
+
+    #[test]
+    fn slots_are_whole_lines_and_a_power_of_two() {
+        for (size, slot) in [(0, 64), (1, 64), (8, 64), (48, 64), (49, 128), (112, 128), (113, 192), (4096, 4160)] {
+            assert_eq!(slot_size(size), slot, "payload of {size} bytes");
+        }
+        for (wanted, capacity) in [(1, 2), (2, 2), (3, 4), (64, 64), (65, 128), (1000, 1024)] {
+            let geometry = Geometry::new(Flavor::Mpmc, wanted, 48, 7).unwrap();
+            assert_eq!(geometry.capacity, capacity);
+            assert_eq!((geometry.start % LINE, geometry.end - geometry.start), (0, capacity as usize * 64));
+            assert!(geometry.region_length >= geometry.end + 8 * capacity as usize + PADDING);
+        }
+        for (capacity, size) in [(0, 8), (u64::MAX, 8), (1 << 62, 64), (2, isize::MAX as usize)] {
+            assert!(Geometry::new(Flavor::Mpmc, capacity, size, 4095).is_err(), "{capacity} x {size}");
         }
     }
 }

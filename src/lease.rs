@@ -8,8 +8,9 @@
 //! A child that another thread forks between the opening of the description and `madvise(MADV_DONTFORK)` keeps the lease,
 //! too, until it ends or calls `exec`. That errs on the safe side: nobody who can still write is ever taken for dead.
 //!
-//! One more byte, just below, is locked *shared* by every process that has the region open in any way, so that "nobody
-//! has it open" can be proved as well, before a leftover region is thrown away.
+//! More bytes, just below, are locked *shared*: one by every process that has the region open in any way, so that "nobody
+//! has it open" can be proved as well, before a leftover region is thrown away; and one a role by every peer of an MPMC
+//! region, so that "no sender is left" is one question, too.
 //!
 //! A channel between threads has no file; its leases are flags, which end with the handle.
 
@@ -23,6 +24,14 @@ use crate::sys::lock::{self, Kind};
 const FIRST_BYTE: u64 = 1 << 20;
 /// Byte that everybody who has the region open locks shared.
 const OPEN_BYTE: u64 = FIRST_BYTE - 2;
+
+/// Byte that every peer of an MPMC region locks shared, beside its own: one query tells whether a role has any.
+fn role_byte(role: Role) -> u64 {
+    match role {
+        Role::Sender => FIRST_BYTE - 3,
+        Role::Receiver => FIRST_BYTE - 4,
+    }
+}
 
 impl Role {
     /// The peer index of this role in an SPSC region.
@@ -52,16 +61,30 @@ fn os(source: io::Error) -> Error {
     }
 }
 
-/// Takes the lease of `role` for the description behind `file`, which must be fresh; `false` if it is held.
-pub(crate) fn acquire(file: BorrowedFd<'_>, role: Role) -> Result<bool, Error> {
-    lock::try_lock(file, FIRST_BYTE + role.index() as u64, Kind::Exclusive).map_err(os)
+/// Takes the lease of peer `index` for the description behind `file`, which must be fresh; `false` if it is held.
+pub(crate) fn acquire(file: BorrowedFd<'_>, index: usize) -> Result<bool, Error> {
+    lock::try_lock(file, FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)
 }
 
-/// Whether somebody holds the lease of `role`; `file` is any description other than the holder's.
+/// Whether somebody holds the lease of peer `index`; `file` is any description other than the holder's.
 ///
 /// A query that fails counts as held: that is merely conservative.
-pub(crate) fn is_held(file: BorrowedFd<'_>, role: Role) -> bool {
-    lock::is_locked(file, FIRST_BYTE + role.index() as u64).unwrap_or(true)
+pub(crate) fn is_held(file: BorrowedFd<'_>, index: usize) -> bool {
+    lock::is_locked(file, FIRST_BYTE + index as u64).unwrap_or(true)
+}
+
+/// Adds the description behind `file` to those that hold `role`, for as long as it holds its lease.
+pub(crate) fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
+    match lock::try_lock(file, role_byte(role), Kind::Shared) {
+        // Nobody ever locks that byte exclusively but a vandal; the lease alone then has to do.
+        Ok(_) => Ok(()),
+        Err(error) => Err(os(error)),
+    }
+}
+
+/// Whether anybody holds `role`.
+pub(crate) fn is_role_held(file: BorrowedFd<'_>, role: Role) -> bool {
+    lock::is_locked(file, role_byte(role)).unwrap_or(true)
 }
 
 /// Announces that the description behind `file` has the region open; `false` if somebody is throwing it away.

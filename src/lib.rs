@@ -70,7 +70,7 @@ pub use error::{
     Error, Fault, RecvError, RecvTimeoutError, Role, SendError, SendSliceError, SendTimeoutError, TryRecvError,
     TrySendError,
 };
-pub use inspect::Inspection;
+pub use inspect::{Inspection, Slots};
 #[doc(hidden)]
 pub use payload::{Field, Shape};
 pub use payload::{Payload, Schema};
@@ -80,9 +80,47 @@ pub use region::unlink;
 pub use ringway_derive::Payload;
 pub use wait::Wait;
 
+/// The types behind the aliases in [`spsc`] and [`mpmc`], for code that is generic over the flavor.
+pub mod channel_of {
+    pub use crate::channel::{Channel, Flavor, IntoIter, Iter, Mpmc, Receiver, Sender, Spsc, TryIter};
+}
+
 /// One producer, one consumer.
 pub mod spsc {
-    pub use crate::channel::{Channel, IntoIter, Iter, Receiver, Sender, TryIter, channel};
+    pub use crate::channel::spsc_channel as channel;
+    use crate::channel::{self, Spsc};
+
+    /// A channel with one sender and one receiver at a time.
+    pub type Channel<T> = channel::Channel<T, Spsc>;
+    /// Its sending end: `Send`, and neither `Sync` nor `Clone`.
+    pub type Sender<T> = channel::Sender<T, Spsc>;
+    /// Its receiving end: `Send`, and neither `Sync` nor `Clone`.
+    pub type Receiver<T> = channel::Receiver<T, Spsc>;
+    /// Iterator of [`Receiver::iter`].
+    pub type Iter<'a, T> = channel::Iter<'a, T, Spsc>;
+    /// Iterator of [`Receiver::try_iter`].
+    pub type TryIter<'a, T> = channel::TryIter<'a, T, Spsc>;
+    /// Iterator that owns its receiver.
+    pub type IntoIter<T> = channel::IntoIter<T, Spsc>;
+}
+
+/// Any number of producers and consumers, each message to one of the consumers.
+pub mod mpmc {
+    use crate::channel::{self, Mpmc};
+    pub use crate::channel::{Guard, mpmc_channel as channel};
+
+    /// A channel with any number of senders and receivers.
+    pub type Channel<T> = channel::Channel<T, Mpmc>;
+    /// A sending end: `Send`, `Sync` and `Clone`.
+    pub type Sender<T> = channel::Sender<T, Mpmc>;
+    /// A receiving end: `Send`, `Sync` and `Clone`.
+    pub type Receiver<T> = channel::Receiver<T, Mpmc>;
+    /// Iterator of [`Receiver::iter`].
+    pub type Iter<'a, T> = channel::Iter<'a, T, Mpmc>;
+    /// Iterator of [`Receiver::try_iter`].
+    pub type TryIter<'a, T> = channel::TryIter<'a, T, Mpmc>;
+    /// Iterator that owns its receiver.
+    pub type IntoIter<T> = channel::IntoIter<T, Mpmc>;
 }
 
 /// The README's program compiles.

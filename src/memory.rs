@@ -73,6 +73,13 @@ impl Memory {
         // SAFETY: the offset is a multiple of 4, and the event words lie before the blocks, in every region.
         unsafe { self.event_unchecked(layout::event_offset(role)) }
     }
+
+    /// The roll of `role` in an MPMC region.
+    #[inline(always)]
+    pub(crate) fn roll(&self, role: Role) -> &AtomicU64 {
+        // SAFETY: the offset is a multiple of 8, and the rolls lie before the blocks, in every region.
+        unsafe { self.word_unchecked(layout::roll_offset(role)) }
+    }
 }
 
 #[cfg(not(loom))]

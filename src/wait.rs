@@ -30,7 +30,14 @@
 //! If W3 sees the bit but the waiter has not slept yet, W4 has changed the epoch and S4 returns at once. A waker that is
 //! killed between W1 and W4 leaves a sleeper behind: therefore sleepers sleep in slices, and look at the ring and at the
 //! other side's lease after each. A waiter that is killed leaves its bit behind, which costs the other side one wake-up
-//! in vain. `tests/model_wait.rs` explores all of this, also with each barrier left out, and then finds the lost wake-up.
+//! in vain.
+//!
+//! In an MPMC region several peers share an event word. Then a wake-up keeps the bit as long as it woke as many as it
+//! wanted, an announcement moves the epoch, and nobody retracts; whoever was woken and dies before it has taken the
+//! message leaves it to the others' next slice, or to the next message's wake-up. CLOSED is not used there, because the
+//! end of one peer is not the end of its role: a count of those attached lies beside the word.
+//!
+//! `tests/model_wait.rs` explores all of this, also with each barrier left out, and then finds the lost wake-up.
 
 use core::time::Duration;
 
@@ -78,6 +85,17 @@ impl Barrier {
         }
     }
 
+    /// W2, where publishing was an exchange. On x86-64 that is a full barrier by itself; elsewhere a load may be satisfied
+    /// before the exchange's store is visible.
+    #[inline(always)]
+    pub(crate) fn light_after_exchange(self) {
+        if cfg!(target_arch = "x86_64") && !cfg!(loom) {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            self.light();
+        }
+    }
+
     /// S2: between announcing sleep and looking at the ring.
     fn heavy(self) {
         match self {
@@ -115,6 +133,59 @@ fn wake_sleeper(event: &AtomicU32) {
     futex::wake_all(event);
 }
 
+/// W3 and W4 for a word on which several may sleep: wakes up to `count` of them.
+///
+/// The bit stays as long as as many slept as were woken, because there may be more; the first wake-up that finds fewer
+/// clears it. So `count` messages wake `count` receivers, not all of them.
+#[inline(always)]
+pub(crate) fn wake_some(event: &AtomicU32, count: usize) {
+    // Relaxed: ordered by the barriers of the module's proof.
+    if event.load(Ordering::Relaxed) & SLEEPING != 0 {
+        wake_sleepers(event, count);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_sleepers(event: &AtomicU32, count: usize) {
+    let count = u32::try_from(count).unwrap_or(u32::MAX).min(i32::MAX as u32);
+    // It fails if somebody else wakes or falls asleep at the same time; if that goes on, the wake-up comes anyway.
+    for _ in 0..8 {
+        let seen = event.load(Ordering::Relaxed);
+        if seen & SLEEPING == 0 {
+            return;
+        }
+        let next = seen.wrapping_add(EPOCH);
+        if event.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if futex::wake(event, count) < count {
+                // Exactly: whoever has announced itself since has moved the epoch, and keeps its bit.
+                let _ = event.compare_exchange(next, next & !SLEEPING, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            return;
+        }
+    }
+    futex::wake(event, count);
+}
+
+/// S1 and S2 on a word on which several may sleep. Returns the word to sleep on.
+///
+/// Every announcement moves the epoch, so that no waker takes the bit away from a sleeper that it did not know of.
+pub(crate) fn announce_among(event: &AtomicU32, barrier: Barrier) -> u32 {
+    let mut seen = event.load(Ordering::Relaxed);
+    let mut announced = seen;
+    for _ in 0..64 {
+        announced = (seen | SLEEPING).wrapping_add(EPOCH);
+        // Relaxed: ordered by the barriers of the module's proof.
+        match event.compare_exchange(seen, announced, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => break,
+            // After so many lost races the word is not what was announced, and nobody falls asleep on it.
+            Err(found) => seen = found,
+        }
+    }
+    barrier.heavy();
+    announced
+}
+
 /// S1 and S2: tells the other side that this one may sleep. Returns the word to sleep on.
 pub(crate) fn announce(event: &AtomicU32, barrier: Barrier) -> u32 {
     // Relaxed: ordered by the barriers of the module's proof.
@@ -136,7 +207,7 @@ pub(crate) fn retract(event: &AtomicU32) {
 
 /// Says that the owner is gone. Everything that it published is visible to whoever sees the bit.
 pub(crate) fn close(event: &AtomicU32) {
-    // Release: pairs with the Acquire in `is_closed`, so "closed, and then still empty" is final.
+    // Release: pairs with the Acquire in `channel::endpoint`, so "closed, and then still empty" is final.
     event.fetch_or(CLOSED, Ordering::Release);
 }
 
@@ -144,10 +215,4 @@ pub(crate) fn close(event: &AtomicU32) {
 pub(crate) fn open(event: &AtomicU32) {
     // Relaxed: nothing is published by it.
     event.fetch_and(!(CLOSED | SLEEPING), Ordering::Relaxed);
-}
-
-/// Whether the owner has said that it is gone.
-pub(crate) fn is_closed(event: &AtomicU32) -> bool {
-    // Acquire: pairs with the Release in `close`.
-    event.load(Ordering::Acquire) & CLOSED != 0
 }

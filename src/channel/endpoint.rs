@@ -1,18 +1,20 @@
 //! One end of a channel: the lease, both event words, and how to wait.
 
-use core::cell::Cell;
+use core::marker::PhantomData;
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::flavor::Parts;
 use crate::error::{Error, Fault, Role};
-use crate::layout::PeerRecord;
+use crate::layout::{Flavor, PeerRecord};
 use crate::memory::Memory;
 use crate::peer::PeerState;
 use crate::region::{self, Attachment, Region};
-use crate::sync::{AtomicU32, Ordering, spin_loop};
+use crate::ring::Peers;
+use crate::sync::{AtomicU32, Ordering, PlainAtomicU64, spin_loop};
 use crate::sys::process::ForkMark;
-use crate::sys::{clock, process};
+use crate::sys::{clock, membarrier, process};
 use crate::wait::{self, Barrier, CLOSED, Wait};
 
 /// Polls between two looks at the clock: some hundred nanoseconds.
@@ -34,47 +36,62 @@ pub(super) enum Ended {
 }
 
 /// The end of a sender. The role is part of the type, so that the event words lie at constant offsets.
-pub(super) type SenderEnd = Endpoint<true>;
+pub(super) type SenderEnd<F> = Endpoint<F, true>;
 /// The end of a receiver.
-pub(super) type ReceiverEnd = Endpoint<false>;
+pub(super) type ReceiverEnd<F> = Endpoint<F, false>;
 
 /// One end of a channel.
 #[derive(Debug)]
-pub(super) struct Endpoint<const SENDER: bool> {
+pub(super) struct Endpoint<F, const SENDER: bool> {
     barrier: Barrier,
+    stay_open: bool,
     mark: ForkMark,
     wait: Wait,
-    /// The clock's tick at the last look at the other side's lease by [`Endpoint::has_died`].
-    looked: Cell<i64>,
-    /// Whether the other side was told that there is somebody, and so has to be told of the end.
-    announced: Cell<bool>,
+    /// The clock's tick at the last look at the other side's leases by [`Endpoint::has_died`].
+    looked: PlainAtomicU64,
+    /// The clock's tick at the last question of [`Peers::is_known_dead`].
+    asked: PlainAtomicU64,
+    /// 1 once the other side was told that there is somebody, and so has to be told of the end.
+    announced: PlainAtomicU64,
     attachment: Attachment,
     region: Arc<Region>,
+    flavor: PhantomData<F>,
 }
 
-impl<const SENDER: bool> Endpoint<SENDER> {
+impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
     const ROLE: Role = if SENDER { Role::Sender } else { Role::Receiver };
 
     /// Takes the role. It is not announced until [`Endpoint::announce`], so that a position that cannot be resumed leaves
     /// no trace.
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
         let attachment = region.open_role(Self::ROLE)?;
+        let mode = region.mode();
         Ok(Self {
-            barrier: region.barrier(),
+            barrier: mode.barrier,
+            stay_open: mode.stay_open,
             mark: ForkMark::here()?,
             wait,
-            looked: Cell::new(0),
-            announced: Cell::new(false),
+            looked: PlainAtomicU64::new(0),
+            asked: PlainAtomicU64::new(0),
+            announced: PlainAtomicU64::new(0),
             attachment,
             region: Arc::clone(region),
+            flavor: PhantomData,
         })
     }
 
     /// Tells the other side that there is somebody at this end.
     pub(super) fn announce(&self) {
-        wait::open(self.mine());
-        region::write_record(*self.memory(), Self::ROLE);
-        self.announced.set(true);
+        if !F::SHARED {
+            wait::open(self.mine());
+        }
+        let index = self.attachment.index();
+        region::write_record(*self.memory(), F::FLAVOR, index);
+        if F::SHARED {
+            region::enter_roll(*self.memory(), index, Self::ROLE);
+        }
+        // Relaxed: read by whoever drops this value.
+        self.announced.store(1, Ordering::Relaxed);
     }
 
     /// The word in which the other side tells about itself.
@@ -96,9 +113,14 @@ impl<const SENDER: bool> Endpoint<SENDER> {
         &self.region
     }
 
-    /// The other side's state.
+    /// The other side's state, where it is one peer.
     pub(super) fn peer(&self) -> PeerState {
         self.region.peer_state(Self::ROLE.other())
+    }
+
+    /// The other side's state, where it may be many.
+    pub(super) fn peers(&self) -> Vec<PeerState> {
+        self.region.peer_states(Self::ROLE.other())
     }
 
     /// The check that precedes every access to the region: after a fork the child has no mapping.
@@ -107,18 +129,38 @@ impl<const SENDER: bool> Endpoint<SENDER> {
         if self.mark.is_ours() { Ok(()) } else { Err(Fault::Forked) }
     }
 
-    /// Whether the other side dropped its handle; a plain load of a line that hardly ever changes.
+    /// Whether the other side has dropped its handles; a plain load of a line that hardly ever changes.
+    ///
+    /// Senders may be content with Relaxed: they only conclude that nobody will receive. To a receiver, what was sent
+    /// before the end must be visible.
     #[inline(always)]
-    pub(super) fn is_closed(&self) -> bool {
-        // Relaxed: only senders conclude from it, that nobody will receive; receivers ask `has_died` or `is_gone`.
-        self.theirs().load(Ordering::Relaxed) & CLOSED != 0
+    fn is_closed_as(&self, ordering: Ordering) -> bool {
+        if F::SHARED {
+            let roll = self.memory().roll(Self::ROLE.other()).load(ordering);
+            roll as u32 == 0 && roll != 0 && !self.stay_open
+        } else {
+            self.theirs().load(ordering) & CLOSED != 0
+        }
     }
 
-    /// Wakes the other side if it sleeps; called after everything that it may be waiting for.
+    /// [`Endpoint::is_closed_as`] for senders.
     #[inline(always)]
-    pub(super) fn published(&self) {
-        self.barrier.light();
-        wait::wake(self.theirs());
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed_as(Ordering::Relaxed)
+    }
+
+    /// Wakes the other side if it sleeps, for the sake of `count` messages; called after everything that it may be waiting
+    /// for.
+    #[inline(always)]
+    pub(super) fn published(&self, count: usize) {
+        if F::SHARED {
+            // Published by a store in mode A, where the barrier is a light one; else by an exchange.
+            self.barrier.light_after_exchange();
+            wait::wake_some(self.theirs(), count);
+        } else {
+            self.barrier.light();
+            wait::wake(self.theirs());
+        }
     }
 
     /// Whether the other side is gone: closed, or attached once and now without a lease.
@@ -126,43 +168,53 @@ impl<const SENDER: bool> Endpoint<SENDER> {
     /// The order matters: the lease is taken before the count of attaches grows, so a count that was seen, followed by a
     /// free lease, proves that whoever counted has ended.
     pub(super) fn is_gone(&self) -> bool {
-        if wait::is_closed(self.theirs()) {
+        if self.is_closed_as(Ordering::Acquire) {
             return true;
         }
         let other = Self::ROLE.other();
-        let attaches = region::record_offset(other) + memoffset::offset_of!(PeerRecord, attaches);
-        // Acquire: pairs with the Release in `region::write_record`.
-        self.memory().word(attaches).load(Ordering::Acquire) != 0 && !self.region.is_leased(other)
+        // Acquire: pairs with the Release in `region::write_record` and `region::enter_roll`.
+        let ever = if F::SHARED {
+            self.memory().roll(other).load(Ordering::Acquire) >> 32
+        } else {
+            let record = Flavor::Spsc.record_offset(other.index());
+            self.memory().word(record + memoffset::offset_of!(PeerRecord, attaches)).load(Ordering::Acquire)
+        };
+        ever != 0 && !self.stay_open && !self.region.is_leased(other)
     }
 
     /// [`Endpoint::is_gone`] for those who poll: a closed handle is seen at once, a lease is asked about at most once a
     /// tick of the coarse clock (1 to 10 ms), because that is a system call.
     pub(super) fn has_died(&self) -> bool {
-        // Acquire, unlike `is_closed`: what was sent before the end must be visible to the last look at the ring.
-        if wait::is_closed(self.theirs()) {
-            return true;
-        }
-        let tick = clock::coarse();
-        self.looked.replace(tick) != tick && self.is_gone()
+        self.is_closed_as(Ordering::Acquire) || is_first_in_tick(&self.looked) && self.is_gone()
     }
 
     /// Repeats `attempt` until it yields something, the deadline passes, or the other side is gone; polls first and then
     /// sleeps, as the strategy says.
+    ///
+    /// `recover` takes back what dead peers left in the ring; it says whether nothing can come of what others still hold.
     pub(super) fn block_on<R>(
         &self,
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Option<R>,
+        recover: impl Fn() -> bool,
     ) -> Result<R, Ended> {
-        if let Some(result) = self.poll(deadline, &mut attempt) {
+        if let Some(result) = self.poll(deadline, &mut attempt, &recover) {
             return result;
         }
-        let result = self.sleep(deadline, &mut attempt);
-        wait::retract(self.mine());
+        let result = self.sleep(deadline, &mut attempt, &recover);
+        if !F::SHARED {
+            wait::retract(self.mine());
+        }
         result
     }
 
     /// The first phase; `None` if it is time to sleep.
-    fn poll<R>(&self, deadline: Option<Instant>, attempt: &mut impl FnMut() -> Option<R>) -> Option<Result<R, Ended>> {
+    fn poll<R>(
+        &self,
+        deadline: Option<Instant>,
+        attempt: &mut impl FnMut() -> Option<R>,
+        recover: &impl Fn() -> bool,
+    ) -> Option<Result<R, Ended>> {
         let spin_until = match self.wait {
             Wait::Spin => None,
             Wait::Adaptive if process::has_many_cores() => Some(Instant::now() + SPIN),
@@ -175,7 +227,7 @@ impl<const SENDER: bool> Endpoint<SENDER> {
                 }
                 spin_loop();
             }
-            if self.has_died() {
+            if self.has_died() && recover() {
                 return Some(attempt().ok_or(Ended::Gone));
             }
             if spin_until.is_none() && deadline.is_none() {
@@ -194,11 +246,22 @@ impl<const SENDER: bool> Endpoint<SENDER> {
     }
 
     /// The second phase: `wait`'s protocol, S1 to S4.
-    fn sleep<R>(&self, deadline: Option<Instant>, attempt: &mut impl FnMut() -> Option<R>) -> Result<R, Ended> {
+    fn sleep<R>(
+        &self,
+        deadline: Option<Instant>,
+        attempt: &mut impl FnMut() -> Option<R>,
+        recover: &impl Fn() -> bool,
+    ) -> Result<R, Ended> {
         let mut slice = FIRST_SLICE;
-        let mut gone = wait::is_closed(self.theirs());
+        // The other side is gone, but somebody holds a message of which one may still come.
+        let mut unsettled = false;
+        let mut gone = self.is_closed_as(Ordering::Acquire) && recover();
         loop {
-            let announced = wait::announce(self.mine(), self.barrier);
+            let announced = if F::SHARED {
+                wait::announce_among(self.mine(), self.barrier)
+            } else {
+                wait::announce(self.mine(), self.barrier)
+            };
             if let Some(result) = attempt() {
                 return Ok(result);
             }
@@ -210,7 +273,7 @@ impl<const SENDER: bool> Endpoint<SENDER> {
             if left.is_zero() {
                 return Err(Ended::Timeout);
             }
-            if !self.is_closed() {
+            if unsettled || !self.is_closed() {
                 wait::sleep(self.mine(), announced, left);
             }
             if let Some(result) = attempt() {
@@ -218,7 +281,9 @@ impl<const SENDER: bool> Endpoint<SENDER> {
             }
             // Woken by nobody: then, and only then, ask the kernel whether anybody is left to do it.
             let slept_through = !cfg!(loom) && now.elapsed() >= left;
-            gone = if slept_through { self.is_gone() } else { wait::is_closed(self.theirs()) };
+            let over = if slept_through { self.is_gone() } else { self.is_closed_as(Ordering::Acquire) };
+            let settled = (slept_through || over) && recover();
+            (gone, unsettled) = (over && settled, over && !settled);
             if slept_through {
                 slice = (slice * 2).min(LAST_SLICE);
             }
@@ -226,12 +291,60 @@ impl<const SENDER: bool> Endpoint<SENDER> {
     }
 }
 
-impl<const SENDER: bool> Drop for Endpoint<SENDER> {
+/// Whether the coarse clock has ticked since the last time this was asked.
+fn is_first_in_tick(last: &PlainAtomicU64) -> bool {
+    let tick = clock::coarse() as u64;
+    // Relaxed: threads that share a handle may both be the first.
+    let first = last.load(Ordering::Relaxed) != tick;
+    last.store(tick, Ordering::Relaxed);
+    first
+}
+
+impl<F: Parts, const SENDER: bool> Peers for Endpoint<F, SENDER> {
+    fn index(&self) -> usize {
+        self.attachment.index()
+    }
+
+    fn has_barrier(&self) -> bool {
+        self.barrier == Barrier::Membarrier
+    }
+
+    fn barrier(&self) {
+        membarrier::issue();
+    }
+
+    fn is_dead(&self, index: usize) -> bool {
+        index != self.attachment.index() && self.region.is_dead(index)
+    }
+
+    fn is_known_dead(&self, index: usize) -> bool {
+        is_first_in_tick(&self.asked) && self.is_dead(index)
+    }
+
+    fn made_room(&self) {
+        self.barrier.light_after_exchange();
+        wait::wake_some(self.memory().event(Role::Sender), 1);
+    }
+
+    fn made_message(&self) {
+        self.barrier.light_after_exchange();
+        wait::wake_some(self.memory().event(Role::Receiver), 1);
+    }
+}
+
+impl<F, const SENDER: bool> Drop for Endpoint<F, SENDER> {
     fn drop(&mut self) {
-        // A child inherited neither the role nor the mapping.
-        if self.mark.is_ours() && self.announced.get() {
-            wait::close(self.mine());
-            self.published();
+        // A child inherited neither the role nor the mapping. Relaxed: written by this thread, or before the value moved.
+        if !self.mark.is_ours() || self.announced.load(Ordering::Relaxed) == 0 {
+            return;
         }
+        let memory = *self.attachment.memory();
+        let role = if SENDER { Role::Sender } else { Role::Receiver };
+        match self.region.geometry().flavor {
+            Flavor::Spsc => wait::close(memory.event(role)),
+            Flavor::Mpmc => region::strike_off(memory, self.attachment.index()),
+        }
+        self.barrier.light();
+        wait::wake(memory.event(role.other()));
     }
 }

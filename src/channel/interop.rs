@@ -7,12 +7,12 @@
 
 use shared_memory::Shmem;
 
-use super::{Channel, Options};
+use super::{Channel, Flavor, Options};
 use crate::error::Error;
 use crate::payload::Payload;
 use crate::region::{Region, Request};
 
-impl<T: Payload> Channel<T> {
+impl<T: Payload, F: Flavor> Channel<T, F> {
     /// Lays a channel into a segment that the `shared_memory` crate made. Whatever the segment held is lost.
     ///
     /// The segment's name, mode and removal stay that crate's business: it unlinks the name when the owning [`Shmem`] is
@@ -36,7 +36,7 @@ impl<T: Payload> Channel<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn create_in(segment: &Shmem, options: &Options) -> Result<Self, Error> {
-        let request = Request::spsc::<T>();
+        let request = Request::of::<T>(F::FLAVOR);
         Self::new(Region::create_within(name(segment), &request, options.creation()), options)
     }
 

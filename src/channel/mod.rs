@@ -2,6 +2,8 @@
 //! sleep, check the lease*.
 
 mod endpoint;
+mod flavor;
+mod guard;
 #[cfg(feature = "shared_memory")]
 mod interop;
 #[cfg(all(test, loom))]
@@ -18,6 +20,8 @@ use std::sync::Arc;
 use crossbeam_utils::Backoff;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
+pub use self::flavor::{Flavor, Mpmc, Spsc};
+pub use self::guard::Guard;
 pub use self::options::Options;
 pub use self::receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use self::sender::Sender;
@@ -42,7 +46,39 @@ use crate::region::{self, Region, Request};
 /// assert!(rx.recv().unwrap_err().is_disconnected()); // the sender was dropped
 /// # Ok::<(), ringway::Error>(())
 /// ```
-pub fn channel<T: Payload>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Error> {
+pub fn spsc_channel<T: Payload>(capacity: usize) -> Result<(Sender<T, Spsc>, Receiver<T, Spsc>), Error> {
+    ends(capacity)
+}
+
+/// Creates an anonymous channel and opens both of its ends, which can be cloned, for the threads of this process.
+///
+/// At least `capacity` messages fit (the next power of two, from 2). The channel lies in a sealed memfd;
+/// [`Channel::heap`] is the variant without any kernel object, [`Channel::create`] the one for other processes.
+///
+/// # Errors
+/// [`Error::InvalidCapacity`] for 0, [`Error::NoSpace`] if the memory is not to be had.
+///
+/// # Examples
+/// ```
+/// let (tx, rx) = ringway::mpmc::channel::<u64>(1024)?;
+/// let workers: Vec<_> = (0..4)
+///     .map(|_| {
+///         let rx = rx.clone();
+///         std::thread::spawn(move || rx.iter().sum::<u64>())
+///     })
+///     .collect();
+/// for number in 1..=100 {
+///     tx.send(number)?;
+/// }
+/// drop(tx); // the last sender: the receivers drain the channel and end
+/// assert_eq!(workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u64>(), 5050);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn mpmc_channel<T: Payload>(capacity: usize) -> Result<(Sender<T, Mpmc>, Receiver<T, Mpmc>), Error> {
+    ends(capacity)
+}
+
+fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<(Sender<T, F>, Receiver<T, F>), Error> {
     let channel = Channel::anonymous(&Options::new().capacity(capacity))?;
     Ok((channel.sender()?, channel.receiver()?))
 }
@@ -75,13 +111,13 @@ pub fn channel<T: Payload>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), 
 /// assert_eq!(rx.recv()?, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Channel<T> {
+pub struct Channel<T, F: Flavor> {
     region: Arc<Region>,
     options: Options,
-    payload: PhantomData<fn(T) -> T>,
+    payload: PhantomData<(fn(T) -> T, fn() -> F)>,
 }
 
-impl<T: Payload> Channel<T> {
+impl<T: Payload, F: Flavor> Channel<T, F> {
     /// Creates a region of that name in POSIX shared memory, all at once: whoever sees the name sees a finished region,
     /// and a creator that dies half-way leaves nothing behind. All of its memory is reserved here.
     ///
@@ -89,7 +125,7 @@ impl<T: Payload> Channel<T> {
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
     /// [`Error::NotMounted`], [`Error::PermissionDenied`].
     pub fn create(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_named(name, &Request::spsc::<T>(), options.creation()), options)
+        Self::new(Region::create_named(name, &Request::of::<T>(F::FLAVOR), options.creation()), options)
     }
 
     /// Opens the region of that name. Its capacity and mode are its creator's; those in `options` are not looked at.
@@ -99,7 +135,7 @@ impl<T: Payload> Channel<T> {
     /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`] and [`Error::Damaged`] for what
     /// is there but cannot be used.
     pub fn attach(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_named(name, &Request::spsc::<T>(), options.owner), options)
+        Self::new(Region::attach_named(name, &Request::of::<T>(F::FLAVOR), options.owner), options)
     }
 
     /// Opens the region of that name, or creates it: of two processes that race, one creates and both attach.
@@ -137,7 +173,7 @@ impl<T: Payload> Channel<T> {
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
     pub fn anonymous(options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_anonymous(&Request::spsc::<T>(), options.creation()), options)
+        Self::new(Region::create_anonymous(&Request::of::<T>(F::FLAVOR), options.creation()), options)
     }
 
     /// Opens the region behind a descriptor that another process passed.
@@ -148,7 +184,7 @@ impl<T: Payload> Channel<T> {
     /// # Errors
     /// Those of [`Channel::attach`] that concern the region itself.
     pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_fd(fd, &Request::spsc::<T>()), options)
+        Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR)), options)
     }
 
     /// Creates a region in this process's own memory: the same ring without any kernel object, for threads.
@@ -156,32 +192,33 @@ impl<T: Payload> Channel<T> {
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
     pub fn heap(options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_heap(&Request::spsc::<T>(), options.creation()), options)
+        Self::new(Region::create_heap(&Request::of::<T>(F::FLAVOR), options.creation()), options)
     }
 
     fn new(region: Result<Region, Error>, options: &Options) -> Result<Self, Error> {
         Ok(Self { region: Arc::new(region?), options: options.clone(), payload: PhantomData })
     }
 
-    /// Takes the sending end. If its last holder crashed, this one continues exactly where that one stopped.
+    /// Takes the sending end; MPMC: becomes one more sending peer. If the last holder of an SPSC end crashed, this one
+    /// continues exactly where that one stopped; an MPMC peer first settles what a dead one left behind in its place.
     ///
     /// # Errors
-    /// [`Error::RoleTaken`] while another handle holds it, be its process running or stopped; [`Error::Damaged`] if the
+    /// MPMC: [`Error::NoPeerLeft`]. SPSC: [`Error::RoleTaken`] while another handle holds it, be its process running or stopped; [`Error::Damaged`] if the
     /// positions in the region contradict each other.
-    pub fn sender(&self) -> Result<Sender<T>, Error> {
+    pub fn sender(&self) -> Result<Sender<T, F>, Error> {
         Sender::open(&self.region, self.options.wait)
     }
 
-    /// Takes the receiving end. If its last holder crashed, this one continues exactly where that one stopped.
+    /// Takes the receiving end; MPMC: becomes one more receiving peer.
     ///
     /// # Errors
     /// As [`Channel::sender`].
-    pub fn receiver(&self) -> Result<Receiver<T>, Error> {
+    pub fn receiver(&self) -> Result<Receiver<T, F>, Error> {
         Receiver::open(&self.region, self.options.wait)
     }
 }
 
-impl<T> Channel<T> {
+impl<T> Channel<T, Spsc> {
     /// Who holds the sending end at this moment.
     pub fn sender_state(&self) -> PeerState {
         self.region.peer_state(Role::Sender)
@@ -191,8 +228,22 @@ impl<T> Channel<T> {
     pub fn receiver_state(&self) -> PeerState {
         self.region.peer_state(Role::Receiver)
     }
+}
 
-    /// Messages that fit: what the creator asked for.
+impl<T> Channel<T, Mpmc> {
+    /// The sending peers at this moment: those that live, and those that crashed and have not been replaced yet.
+    pub fn senders(&self) -> Vec<PeerState> {
+        self.region.peer_states(Role::Sender)
+    }
+
+    /// The receiving peers at this moment, as [`Channel::senders`].
+    pub fn receivers(&self) -> Vec<PeerState> {
+        self.region.peer_states(Role::Receiver)
+    }
+}
+
+impl<T, F: Flavor> Channel<T, F> {
+    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
     pub fn capacity(&self) -> usize {
         self.region.geometry().capacity as usize
     }
@@ -216,14 +267,17 @@ impl<T> Channel<T> {
     }
 }
 
-// Moved between threads, never shared or duplicated: a role has one holder.
-assert_impl_all!(Sender<u64>: Send);
-assert_impl_all!(Receiver<u64>: Send);
-assert_not_impl_any!(Sender<u64>: Sync, Clone, Copy);
-assert_not_impl_any!(Receiver<u64>: Sync, Clone, Copy);
-assert_impl_all!(Channel<u64>: Send, Sync);
+// SPSC handles are moved between threads, never shared or duplicated: a role has one holder.
+assert_impl_all!(Sender<u64, Spsc>: Send);
+assert_impl_all!(Receiver<u64, Spsc>: Send);
+assert_not_impl_any!(Sender<u64, Spsc>: Sync, Clone, Copy);
+assert_not_impl_any!(Receiver<u64, Spsc>: Sync, Clone, Copy);
+assert_impl_all!(Sender<u64, Mpmc>: Send, Sync, Clone);
+assert_impl_all!(Receiver<u64, Mpmc>: Send, Sync, Clone);
+assert_impl_all!(Channel<u64, Spsc>: Send, Sync);
+assert_impl_all!(Channel<u64, Mpmc>: Send, Sync);
 
-impl<T> fmt::Debug for Channel<T> {
+impl<T, F: Flavor> fmt::Debug for Channel<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
             .field("name", &self.name())

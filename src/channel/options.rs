@@ -1,5 +1,6 @@
 //! What a program chooses about a channel.
 
+use crate::layout::MPMC_PEERS_MAX;
 use crate::region::Creation;
 use crate::wait::Wait;
 
@@ -22,7 +23,14 @@ impl Options {
     /// The defaults: 1024 messages, mode 0600, [`Wait::Adaptive`], name removed with its creator.
     pub fn new() -> Self {
         Self {
-            creation: Creation { capacity: 1024, mode: 0o600, persist: false, membarrier: true },
+            creation: Creation {
+                capacity: 1024,
+                mode: 0o600,
+                persist: false,
+                membarrier: true,
+                peers: 1024,
+                stay_open: false,
+            },
             wait: Wait::default(),
             replace_dead: false,
             owner: None,
@@ -77,10 +85,27 @@ impl Options {
     /// Whether the side that goes to sleep pays for the memory order that wake-ups need, by the system call
     /// `membarrier`; looked at by creators only. Default `true`, where the kernel has it.
     ///
-    /// Without it, both sides pay a fence with every message. That is for channels to a process whose sandbox forbids
+    /// Without it, both sides pay a fence with every message, and an MPMC ring works in the slower mode C. That is for channels to a process whose sandbox forbids
     /// the call.
     pub fn membarrier(mut self, membarrier: bool) -> Self {
         self.creation.membarrier = membarrier;
+        self
+    }
+
+    /// MPMC: peers that can be attached at the same time, from 2 to 4095; looked at by creators only. Default 1024.
+    ///
+    /// A peer is what one call of [`sender`](crate::mpmc::Channel::sender) or
+    /// [`receiver`](crate::mpmc::Channel::receiver) opens; its clones, in whichever thread, belong to it. Each takes
+    /// 128 bytes of the region, attached or not.
+    pub fn peers(mut self, peers: usize) -> Self {
+        self.creation.peers = peers.clamp(2, MPMC_PEERS_MAX);
+        self
+    }
+
+    /// MPMC: whether the channel stays open when its last sender or its last receiver ends, for services whose peers
+    /// come and go; looked at by creators only. Default `false`.
+    pub fn stay_open(mut self, stay_open: bool) -> Self {
+        self.creation.stay_open = stay_open;
         self
     }
 

@@ -8,12 +8,13 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use super::endpoint::{Ended, ReceiverEnd};
+use super::flavor::{Flavor, Mpmc, Spsc};
 use super::sender::damaged;
 use crate::error::{Error, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::payload::{self, Payload};
 use crate::peer::PeerState;
 use crate::region::Region;
-use crate::ring::spsc::{Consumer, PopError};
+use crate::ring::{Consume, PopError};
 use crate::wait::Wait;
 
 /// The receiving end of a channel.
@@ -37,22 +38,22 @@ use crate::wait::Wait;
 /// assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Receiver<T> {
+pub struct Receiver<T, F: Flavor> {
     // Padded: two handles of one process must not share a line, their positions change with every message.
-    ring: CachePadded<Consumer<T>>,
-    endpoint: ReceiverEnd,
+    pub(super) ring: CachePadded<F::Consumer<T>>,
+    pub(super) endpoint: F::Hold<ReceiverEnd<F>>,
 }
 
-impl<T: Payload> Receiver<T> {
+impl<T: Payload, F: Flavor> Receiver<T, F> {
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
         let endpoint = ReceiverEnd::open(region, wait)?;
         // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
         // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
         #[allow(unsafe_code)]
-        let ring = unsafe { Consumer::resume(*endpoint.memory(), region.geometry()) };
+        let ring = unsafe { F::Consumer::<T>::resume(*endpoint.memory(), region.geometry(), &endpoint) };
         let ring = ring.map_err(|fault| damaged(region, fault))?;
         endpoint.announce();
-        Ok(Self { ring: CachePadded::new(ring), endpoint })
+        Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
     /// Receives a message if there is one. Wait-free, no system call unless the sender sleeps.
@@ -65,18 +66,27 @@ impl<T: Payload> Receiver<T> {
         self.endpoint.check()?;
         match self.take()? {
             Some(message) => Ok(message),
-            // What it sent before it went is in the ring by now.
-            None if self.endpoint.has_died() => self.take()?.ok_or(TryRecvError::Disconnected),
+            None if self.has_ended() => self.take()?.ok_or(TryRecvError::Disconnected),
             None => Err(TryRecvError::Empty),
         }
+    }
+
+    /// Takes back what dead peers left in the ring; whether nothing can come of what other receivers hold.
+    pub(super) fn recover(&self) -> bool {
+        self.ring.recover(&*self.endpoint)
+    }
+
+    /// Whether the senders are gone for good; what they sent before is in the ring by now.
+    pub(super) fn has_ended(&self) -> bool {
+        self.endpoint.has_died() && self.recover()
     }
 
     /// One look at the ring, and everything that follows from a message in it.
     #[inline(always)]
     fn take(&self) -> Result<Option<T>, Fault> {
-        match self.ring.pop() {
+        match self.ring.pop(&*self.endpoint) {
             Ok(raw) => {
-                self.endpoint.published();
+                self.endpoint.published(1);
                 // SAFETY: `pop` has initialized every byte.
                 #[allow(unsafe_code)]
                 let message = unsafe { payload::validate(raw) };
@@ -131,7 +141,7 @@ impl<T: Payload> Receiver<T> {
     // Not inlined, so that `recv` is small; not cold, because a receiver that is faster than its sender lives here.
     #[inline(never)]
     fn take_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        match self.endpoint.block_on(deadline, || self.take().transpose()) {
+        match self.endpoint.block_on(deadline, || self.take().transpose(), || self.recover()) {
             Ok(message) => message.map_err(RecvTimeoutError::Fault),
             Err(Ended::Timeout) => Err(RecvTimeoutError::Timeout),
             Err(Ended::Gone) => Err(RecvTimeoutError::Disconnected),
@@ -152,7 +162,7 @@ impl<T: Payload> Receiver<T> {
         self.endpoint.check()?;
         match self.take_slice(messages)? {
             Some(taken) => Ok(taken),
-            None if self.endpoint.has_died() => self.take_slice(messages)?.ok_or(TryRecvError::Disconnected),
+            None if self.has_ended() => self.take_slice(messages)?.ok_or(TryRecvError::Disconnected),
             None => Err(TryRecvError::Empty),
         }
     }
@@ -169,7 +179,7 @@ impl<T: Payload> Receiver<T> {
         if let Some(taken) = self.take_slice(messages)? {
             return Ok(taken);
         }
-        match self.endpoint.block_on(None, || self.take_slice(messages).transpose()) {
+        match self.endpoint.block_on(None, || self.take_slice(messages).transpose(), || self.recover()) {
             Ok(taken) => Ok(taken?),
             Err(_) => Err(RecvError::Disconnected),
         }
@@ -179,7 +189,7 @@ impl<T: Payload> Receiver<T> {
     where
         T: Copy,
     {
-        let taken = self.ring.pop_slice(messages.len(), |index, raw| {
+        let taken = self.ring.pop_slice(messages.len(), &*self.endpoint, |index, raw| {
             // SAFETY: `pop_slice` has initialized every byte.
             #[allow(unsafe_code)]
             let message = unsafe { payload::validate(raw) };
@@ -191,23 +201,23 @@ impl<T: Payload> Receiver<T> {
             Err(PopError::Fault(fault)) => Err(fault),
             Err(PopError::Empty) => return Ok(None),
         };
-        self.endpoint.published();
+        self.endpoint.published(messages.len());
         taken
     }
 
     /// The messages to come, each waited for; ends when the sender is gone and the channel drained (or on a
     /// [`Fault`], which [`Receiver::recv`] would name).
-    pub fn iter(&self) -> Iter<'_, T> {
+    pub fn iter(&self) -> Iter<'_, T, F> {
         Iter { receiver: self }
     }
 
     /// The messages that are there; ends where one would have to be waited for.
-    pub fn try_iter(&self) -> TryIter<'_, T> {
+    pub fn try_iter(&self) -> TryIter<'_, T, F> {
         TryIter { receiver: self }
     }
 }
 
-impl<T> Receiver<T> {
+impl<T, F: Flavor> Receiver<T, F> {
     /// Messages in the channel; the sender may add some meanwhile.
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
@@ -236,19 +246,35 @@ impl<T> Receiver<T> {
     pub fn name(&self) -> Option<&str> {
         self.endpoint.region().name()
     }
+}
 
+impl<T> Receiver<T, Spsc> {
     /// The state of the sending end, asked from the kernel now.
     pub fn peer(&self) -> PeerState {
         self.endpoint.peer()
     }
 }
 
+impl<T> Receiver<T, Mpmc> {
+    /// The states of the sending peers, asked from the kernel now; see [`Channel::senders`](super::Channel::senders).
+    pub fn peers(&self) -> Vec<PeerState> {
+        self.endpoint.peers()
+    }
+}
+
+impl<T> Clone for Receiver<T, Mpmc> {
+    /// Another handle of the same peer, for another thread; cheap, and it never fails.
+    fn clone(&self) -> Self {
+        Self { ring: self.ring.clone(), endpoint: Arc::clone(&self.endpoint) }
+    }
+}
+
 #[cold]
-fn invalid<T>() -> Fault {
+pub(super) fn invalid<T>() -> Fault {
     Fault::Invalid { type_name: core::any::type_name::<T>() }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
+impl<T, F: Flavor> fmt::Debug for Receiver<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("name", &self.name()).field("len", &self.len()).finish_non_exhaustive()
     }
@@ -256,23 +282,23 @@ impl<T> fmt::Debug for Receiver<T> {
 
 /// Iterator of [`Receiver::iter`].
 #[derive(Debug)]
-pub struct Iter<'a, T> {
-    receiver: &'a Receiver<T>,
+pub struct Iter<'a, T, F: Flavor> {
+    receiver: &'a Receiver<T, F>,
 }
 
 /// Iterator of [`Receiver::try_iter`].
 #[derive(Debug)]
-pub struct TryIter<'a, T> {
-    receiver: &'a Receiver<T>,
+pub struct TryIter<'a, T, F: Flavor> {
+    receiver: &'a Receiver<T, F>,
 }
 
 /// Iterator that owns its receiver.
 #[derive(Debug)]
-pub struct IntoIter<T> {
-    receiver: Receiver<T>,
+pub struct IntoIter<T, F: Flavor> {
+    receiver: Receiver<T, F>,
 }
 
-impl<T: Payload> Iterator for Iter<'_, T> {
+impl<T: Payload, F: Flavor> Iterator for Iter<'_, T, F> {
     type Item = T;
 
     #[inline]
@@ -281,7 +307,7 @@ impl<T: Payload> Iterator for Iter<'_, T> {
     }
 }
 
-impl<T: Payload> Iterator for TryIter<'_, T> {
+impl<T: Payload, F: Flavor> Iterator for TryIter<'_, T, F> {
     type Item = T;
 
     #[inline]
@@ -290,7 +316,7 @@ impl<T: Payload> Iterator for TryIter<'_, T> {
     }
 }
 
-impl<T: Payload> Iterator for IntoIter<T> {
+impl<T: Payload, F: Flavor> Iterator for IntoIter<T, F> {
     type Item = T;
 
     #[inline]
@@ -299,20 +325,20 @@ impl<T: Payload> Iterator for IntoIter<T> {
     }
 }
 
-impl<'a, T: Payload> IntoIterator for &'a Receiver<T> {
+impl<'a, T: Payload, F: Flavor> IntoIterator for &'a Receiver<T, F> {
     type Item = T;
-    type IntoIter = Iter<'a, T>;
+    type IntoIter = Iter<'a, T, F>;
 
-    fn into_iter(self) -> Iter<'a, T> {
+    fn into_iter(self) -> Iter<'a, T, F> {
         self.iter()
     }
 }
 
-impl<T: Payload> IntoIterator for Receiver<T> {
+impl<T: Payload, F: Flavor> IntoIterator for Receiver<T, F> {
     type Item = T;
-    type IntoIter = IntoIter<T>;
+    type IntoIter = IntoIter<T, F>;
 
-    fn into_iter(self) -> IntoIter<T> {
+    fn into_iter(self) -> IntoIter<T, F> {
         IntoIter { receiver: self }
     }
 }

@@ -8,11 +8,12 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use super::endpoint::{Ended, SenderEnd};
+use super::flavor::{Flavor, Mpmc, Spsc};
 use crate::error::{Error, Fault, SendError, SendSliceError, SendTimeoutError, TrySendError};
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::Region;
-use crate::ring::spsc::{Producer, PushError};
+use crate::ring::{Produce, PushError};
 use crate::wait::Wait;
 
 /// The sending end of a channel.
@@ -37,10 +38,10 @@ use crate::wait::Wait;
 /// assert_eq!(tx.try_send(3), Err(TrySendError::Disconnected(3)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Sender<T> {
+pub struct Sender<T, F: Flavor> {
     // Padded: two handles of one process must not share a line, their positions change with every message.
-    ring: CachePadded<Producer<T>>,
-    endpoint: SenderEnd,
+    ring: CachePadded<F::Producer<T>>,
+    endpoint: F::Hold<SenderEnd<F>>,
 }
 
 /// Why a message was not sent; the public errors add the message.
@@ -50,16 +51,16 @@ enum Cause {
     Fault(Fault),
 }
 
-impl<T: Payload> Sender<T> {
+impl<T: Payload, F: Flavor> Sender<T, F> {
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
         let endpoint = SenderEnd::open(region, wait)?;
         // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
         // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
         #[allow(unsafe_code)]
-        let ring = unsafe { Producer::resume(*endpoint.memory(), region.geometry()) };
+        let ring = unsafe { F::Producer::<T>::resume(*endpoint.memory(), region.geometry(), &endpoint) };
         let ring = ring.map_err(|fault| damaged(region, fault))?;
         endpoint.announce();
-        Ok(Self { ring: CachePadded::new(ring), endpoint })
+        Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
     /// Sends a message if there is room. Wait-free, no system call unless the receiver sleeps.
@@ -123,9 +124,15 @@ impl<T: Payload> Sender<T> {
     #[inline(always)]
     fn attempt(&self, message: &T) -> Result<(), Cause> {
         self.check()?;
-        self.ring.push(message).map_err(|error| self.cause(error))?;
-        self.endpoint.published();
+        self.ring.push(message, &*self.endpoint).map_err(|error| self.cause(error))?;
+        self.endpoint.published(1);
         Ok(())
+    }
+
+    /// Nothing that receivers hold becomes room without their doing, so there is nothing to wait for.
+    fn recover(&self) -> bool {
+        self.ring.recover(&*self.endpoint);
+        true
     }
 
     #[cold]
@@ -153,17 +160,17 @@ impl<T: Payload> Sender<T> {
             if self.endpoint.is_closed() {
                 return Some(Err(Cause::Disconnected));
             }
-            match self.ring.push(message) {
+            match self.ring.push(message, &*self.endpoint) {
                 Ok(()) => Some(Ok(())),
                 Err(PushError::Full) => None,
                 Err(PushError::Fault(fault)) => Some(Err(Cause::Fault(fault))),
             }
         };
-        self.endpoint.block_on(deadline, attempt).map_err(|ended| match ended {
+        self.endpoint.block_on(deadline, attempt, || self.recover()).map_err(|ended| match ended {
             Ended::Timeout => Cause::Full,
             Ended::Gone => Cause::Disconnected,
         })??;
-        self.endpoint.published();
+        self.endpoint.published(1);
         Ok(())
     }
 
@@ -188,8 +195,8 @@ impl<T: Payload> Sender<T> {
 
     fn attempt_slice(&self, messages: &[T]) -> Result<usize, Cause> {
         self.check()?;
-        let sent = self.ring.push_slice(messages).map_err(|error| self.cause(error))?;
-        self.endpoint.published();
+        let sent = self.ring.push_slice(messages, &*self.endpoint).map_err(|error| self.cause(error))?;
+        self.endpoint.published(sent);
         Ok(sent)
     }
 
@@ -229,14 +236,14 @@ impl<T: Payload> Sender<T> {
             Ok(_) => None,
             Err(fault) => Some(Err(SendTimeoutError::Fault((), fault))),
         };
-        self.endpoint.block_on(deadline, drained).map_err(|ended| match ended {
+        self.endpoint.block_on(deadline, drained, || self.recover()).map_err(|ended| match ended {
             Ended::Timeout => SendTimeoutError::Timeout(()),
             Ended::Gone => SendTimeoutError::Disconnected(()),
         })?
     }
 }
 
-impl<T> Sender<T> {
+impl<T, F: Flavor> Sender<T, F> {
     /// Messages in the channel; a receiver may take some meanwhile.
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
@@ -265,14 +272,30 @@ impl<T> Sender<T> {
     pub fn name(&self) -> Option<&str> {
         self.endpoint.region().name()
     }
+}
 
+impl<T> Sender<T, Spsc> {
     /// The state of the receiving end, asked from the kernel now.
     pub fn peer(&self) -> PeerState {
         self.endpoint.peer()
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
+impl<T> Sender<T, Mpmc> {
+    /// The states of the receiving peers, asked from the kernel now; see [`Channel::receivers`](super::Channel::receivers).
+    pub fn peers(&self) -> Vec<PeerState> {
+        self.endpoint.peers()
+    }
+}
+
+impl<T> Clone for Sender<T, Mpmc> {
+    /// Another handle of the same peer, for another thread; cheap, and it never fails.
+    fn clone(&self) -> Self {
+        Self { ring: self.ring.clone(), endpoint: Arc::clone(&self.endpoint) }
+    }
+}
+
+impl<T, F: Flavor> fmt::Debug for Sender<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("name", &self.name()).field("len", &self.len()).finish_non_exhaustive()
     }

@@ -6,15 +6,15 @@ use std::os::unix::fs::FileExt;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::error::Error;
-use crate::layout::{self, Geometry, Header, PAGE};
+use crate::layout::{self, Flavor, Geometry, Header, PAGE};
 use crate::payload::{Payload, Schema};
 use crate::sys::file;
 use crate::wait::Barrier;
 
-/// What a program wants of a region: the type of its messages, and how many.
+/// What a program wants of a region: the kind of channel, and the type of its messages.
 #[derive(Debug)]
 pub(crate) struct Request {
-    flavor: u64,
+    pub(super) flavor: Flavor,
     /// `size_of::<T>()`
     pub(super) payload_size: usize,
     payload_align: usize,
@@ -22,18 +22,44 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// An SPSC channel of `T`.
-    pub(crate) fn spsc<T: Payload>() -> Self {
-        Self {
-            flavor: layout::FLAVOR_SPSC,
-            payload_size: size_of::<T>(),
-            payload_align: align_of::<T>(),
-            schema: Schema::of::<T>(),
-        }
+    /// A channel of `T`.
+    pub(crate) fn of<T: Payload>(flavor: Flavor) -> Self {
+        let (payload_size, payload_align) = (size_of::<T>(), align_of::<T>());
+        Self { flavor, payload_size, payload_align, schema: Schema::of::<T>() }
     }
 }
+
+/// What the creator decided for everybody, kept in the header's flags.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    /// Who pays for the order between publishing and looking.
+    pub(crate) barrier: Barrier,
+    /// Whether the barrier is the dear one because the cheap one was refused.
+    pub(crate) refused: bool,
+    /// Whether the channel outlives the last peer of a role.
+    pub(crate) stay_open: bool,
+}
+
+impl Mode {
+    const ALL: u64 = layout::FLAG_MEMBARRIER | layout::FLAG_REFUSED | layout::FLAG_STAY_OPEN;
+
+    fn flags(self) -> u64 {
+        let flag = |set, flag| if set { flag } else { 0 };
+        flag(self.barrier == Barrier::Membarrier, layout::FLAG_MEMBARRIER)
+            | flag(self.refused, layout::FLAG_REFUSED)
+            | flag(self.stay_open, layout::FLAG_STAY_OPEN)
+    }
+
+    /// The mode that these flags of a checked header stand for.
+    pub(crate) fn of(flags: u64) -> Self {
+        let is_set = |flag| flags & flag != 0;
+        let barrier = if is_set(layout::FLAG_MEMBARRIER) { Barrier::Membarrier } else { Barrier::Fence };
+        Self { barrier, refused: is_set(layout::FLAG_REFUSED), stay_open: is_set(layout::FLAG_STAY_OPEN) }
+    }
+}
+
 /// Writes the header page, its magic last.
-pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, barrier: Barrier) -> Result<(), Error> {
+pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, mode: Mode) -> Result<(), Error> {
     let mut instance = [0; 8];
     rustix::rand::getrandom(&mut instance[..], rustix::rand::GetRandomFlags::empty())
         .map_err(crate::sys::os("getrandom"))?;
@@ -42,16 +68,16 @@ pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, 
     let header = Header {
         magic: 0,
         version: layout::VERSION,
-        flavor: request.flavor,
-        flags: barrier.flags(),
+        flavor: request.flavor.code(),
+        flags: mode.flags(),
         capacity: geometry.capacity,
         payload_size: request.payload_size as u64,
         payload_align: request.payload_align as u64,
-        stride: layout::stride(request.payload_size) as u64,
+        stride: request.flavor.stride(request.payload_size) as u64,
         fingerprint: request.schema.fingerprint(),
         region_length: geometry.region_length as u64,
         instance: u64::from_le_bytes(instance),
-        peers: layout::SPSC_PEERS as u64,
+        peers: geometry.peers as u64,
         schema_length: text.len() as u64,
         checksum: 0,
     };
@@ -94,23 +120,29 @@ pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geomet
     if header.version != layout::VERSION {
         return Err(Error::VersionMismatch { name: name.into(), expected: layout::VERSION, found: header.version });
     }
-    if header.flavor != layout::FLAVOR_SPSC {
-        return Err(Error::FlavorMismatch { name: name.into(), expected: layout::FLAVOR_SPSC, found: header.flavor });
-    }
-    if header.flags & !layout::FLAG_MEMBARRIER != 0 {
-        return damaged("flags", header.flags & layout::FLAG_MEMBARRIER, header.flags);
+    let Some(flavor) = Flavor::of(header.flavor) else {
+        return damaged("flavor", layout::FLAVOR_MPMC, header.flavor);
+    };
+    if header.flags & !Mode::ALL != 0 {
+        return damaged("flags", header.flags & Mode::ALL, header.flags);
     }
     if header.schema_length > layout::SCHEMA_MAX as u64 {
         return damaged("schema length", layout::SCHEMA_MAX as u64, header.schema_length);
     }
-    if header.peers != layout::SPSC_PEERS as u64 {
-        return damaged("number of peers", layout::SPSC_PEERS as u64, header.peers);
+    let peers = match flavor {
+        Flavor::Spsc => layout::SPSC_PEERS..=layout::SPSC_PEERS,
+        Flavor::Mpmc => 2..=layout::MPMC_PEERS_MAX,
+    };
+    if !peers.contains(&(header.peers as usize)) {
+        return damaged("number of peers", *peers.end() as u64, header.peers);
     }
-    let geometry = match Geometry::new(header.capacity, header.payload_size as usize) {
-        Ok(geometry) => geometry,
+    let geometry = Geometry::new(flavor, header.capacity, header.payload_size as usize, header.peers as usize);
+    let geometry = match geometry {
+        Ok(geometry) if geometry.capacity == header.capacity => geometry,
+        Ok(geometry) => return damaged("capacity", geometry.capacity, header.capacity),
         Err(_) => return damaged("capacity", 1, header.capacity),
     };
-    let stride = layout::stride(header.payload_size as usize) as u64;
+    let stride = flavor.stride(header.payload_size as usize) as u64;
     if header.stride != stride {
         return damaged("stride", stride, header.stride);
     }
@@ -132,8 +164,12 @@ pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geomet
 }
 
 /// Checks everything, including that the messages are the ones that this program means.
-pub(super) fn check_header(file: &File, name: &str, request: &Request) -> Result<(Geometry, Barrier), Error> {
+pub(super) fn check_header(file: &File, name: &str, request: &Request) -> Result<(Geometry, Mode), Error> {
     let (HeaderPage { header, schema }, geometry) = read_header(file, name)?;
+    if geometry.flavor != request.flavor {
+        let (expected, found) = (request.flavor.name(), geometry.flavor.name());
+        return Err(Error::FlavorMismatch { name: name.into(), expected, found });
+    }
     let expected = request.schema.text();
     let same_shape = header.payload_size == request.payload_size as u64
         && header.payload_align == request.payload_align as u64
@@ -151,7 +187,7 @@ pub(super) fn check_header(file: &File, name: &str, request: &Request) -> Result
         let expected = expected.to_owned();
         return Err(Error::PayloadMismatch { name: name.into(), difference, expected, found: schema });
     }
-    Ok((geometry, Barrier::from_flags(header.flags)))
+    Ok((geometry, Mode::of(header.flags)))
 }
 
 pub(super) fn length(file: &File) -> Result<u64, Error> {
@@ -164,17 +200,5 @@ pub(super) fn check_length(file: &File, name: &str, expected: u64) -> Result<(),
         Ok(())
     } else {
         Err(Error::Damaged { name: name.into(), field: "the length of its file", expected, found })
-    }
-}
-impl Barrier {
-    fn flags(self) -> u64 {
-        match self {
-            Self::Membarrier => layout::FLAG_MEMBARRIER,
-            Self::Fence => 0,
-        }
-    }
-
-    fn from_flags(flags: u64) -> Self {
-        if flags & layout::FLAG_MEMBARRIER != 0 { Self::Membarrier } else { Self::Fence }
     }
 }

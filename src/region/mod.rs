@@ -16,11 +16,11 @@ use std::sync::Arc;
 use crossbeam_utils::Backoff;
 use zerocopy::FromZeros;
 
-pub(crate) use self::header::{HeaderPage, Request, read_header};
+pub(crate) use self::header::{HeaderPage, Mode, Request, read_header};
 use self::header::{check_header, check_length, write_header};
-pub(crate) use self::record::{peer_state_in, record_offset, write_record};
+pub(crate) use self::record::{enter_roll, peer_state_in, peer_states_in, strike_off, write_record};
 use crate::error::{Error, Role};
-use crate::layout::{Geometry, PeerRecord};
+use crate::layout::{Flavor, Geometry, PeerRecord};
 use crate::lease;
 use crate::memory::Memory;
 use crate::peer::PeerState;
@@ -46,8 +46,23 @@ enum Store {
 #[derive(Debug)]
 struct HeapStore {
     heap: Heap,
-    /// 1 while the role is held.
-    leases: [AtomicU32; 2],
+    /// By peer index: 1 while it is held.
+    leases: Box<[AtomicU32]>,
+    /// Peers of each role.
+    held: [AtomicU32; 2],
+}
+
+impl HeapStore {
+    fn new(geometry: &Geometry) -> Result<Self, Error> {
+        let leases = (0..geometry.peers).map(|_| AtomicU32::new(0)).collect();
+        let held = [AtomicU32::new(0), AtomicU32::new(0)];
+        Ok(Self { heap: Heap::new(geometry.region_length)?, leases, held })
+    }
+
+    fn acquire(&self, index: usize) -> bool {
+        // Acquire: pairs with the Release in `Attachment::drop`.
+        self.leases[index].swap(1, Ordering::Acquire) == 0
+    }
 }
 
 /// The name under which others find the region.
@@ -63,7 +78,7 @@ struct Link {
 pub(crate) struct Region {
     store: Store,
     geometry: Geometry,
-    barrier: Barrier,
+    mode: Mode,
     link: Option<Link>,
     mark: ForkMark,
 }
@@ -72,13 +87,14 @@ pub(crate) struct Region {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     memory: Memory,
+    index: usize,
     hold: Hold,
 }
 
 #[derive(Debug)]
 enum Hold {
     Mapping(#[expect(dead_code, reason = "kept for its drop")] Mapping),
-    Heap(Arc<HeapStore>, Role),
+    Heap { store: Arc<HeapStore>, index: usize, role: Role },
 }
 
 impl Attachment {
@@ -87,13 +103,19 @@ impl Attachment {
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
+
+    /// The peer index whose lease is held.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if let Hold::Heap(store, role) = &self.hold {
-            // Release: whatever this holder wrote is visible to the next one. Pairs with the exchange in `open_role`.
-            store.leases[role.index()].store(0, Ordering::Release);
+        if let Hold::Heap { store, index, role } = &self.hold {
+            // Release: whatever this holder wrote is visible to whoever finds it gone.
+            store.held[role.index()].fetch_sub(1, Ordering::Release);
+            store.leases[*index].store(0, Ordering::Release);
         }
     }
 }
@@ -105,45 +127,59 @@ pub(crate) struct Creation {
     pub(crate) mode: u32,
     pub(crate) persist: bool,
     pub(crate) membarrier: bool,
+    /// MPMC: records in the peer table.
+    pub(crate) peers: usize,
+    /// MPMC: see [`Mode::stay_open`].
+    pub(crate) stay_open: bool,
+}
+
+impl Creation {
+    fn geometry(&self, request: &Request) -> Result<Geometry, Error> {
+        Geometry::new(request.flavor, self.capacity, request.payload_size, self.peers)
+    }
+
+    fn mode(&self) -> Mode {
+        let registered = self.membarrier && membarrier::register();
+        let barrier = if registered { Barrier::Membarrier } else { Barrier::Fence };
+        Mode { barrier, refused: self.membarrier && !registered, stay_open: self.stay_open }
+    }
 }
 
 impl Region {
     /// Creates a named region, or fails with [`Error::AlreadyExists`].
     pub(crate) fn create_named(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
         let name = Name::new(name)?;
-        let geometry = Geometry::new(how.capacity, request.payload_size)?;
+        let geometry = how.geometry(request)?;
         let file = posix::create_unnamed(&name, geometry.region_length, how.mode)?;
         lease::announce_open(&file)?;
-        let barrier = Barrier::at_creation(how.membarrier);
+        let mode = how.mode();
         let file = File::from(file);
-        write_header(&file, request, &geometry, barrier)?;
+        write_header(&file, request, &geometry, mode)?;
         posix::link(file.as_fd(), &name)?;
-        Self::new(Store::File(file), geometry, barrier, Some(Link { name, remove: !how.persist }))
+        Self::new(Store::File(file), geometry, mode, Some(Link { name, remove: !how.persist }))
     }
 
     /// Creates a region without a name, in a sealed memfd.
     pub(crate) fn create_anonymous(request: &Request, how: Creation) -> Result<Self, Error> {
-        let geometry = Geometry::new(how.capacity, request.payload_size)?;
-        let barrier = Barrier::at_creation(how.membarrier);
+        let geometry = how.geometry(request)?;
+        let mode = how.mode();
         let file = File::from(file::memfd(geometry.region_length)?);
-        write_header(&file, request, &geometry, barrier)?;
-        Self::new(Store::File(file), geometry, barrier, None)
+        write_header(&file, request, &geometry, mode)?;
+        Self::new(Store::File(file), geometry, mode, None)
     }
 
     /// Creates a region in memory of this process.
     pub(crate) fn create_heap(request: &Request, how: Creation) -> Result<Self, Error> {
-        let geometry = Geometry::new(how.capacity, request.payload_size)?;
-        let barrier = Barrier::at_creation(how.membarrier);
-        let heap = Heap::new(geometry.region_length)?;
-        let leases = [AtomicU32::new(0), AtomicU32::new(0)];
-        Self::new(Store::Heap(Arc::new(HeapStore { heap, leases })), geometry, barrier, None)
+        let geometry = how.geometry(request)?;
+        let mode = how.mode();
+        Self::new(Store::Heap(Arc::new(HeapStore::new(&geometry)?)), geometry, mode, None)
     }
 
     /// Lays a region into a file of that name which exists already and belongs to somebody else's library.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn create_within(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
         let name = Name::new(name)?;
-        let needed = Geometry::new(how.capacity, request.payload_size)?;
+        let needed = how.geometry(request)?;
         let file = File::from(posix::open(&name)?);
         let available = header::length(&file)?;
         if available < needed.region_length as u64 {
@@ -154,14 +190,14 @@ impl Region {
         }
         let geometry = Geometry { region_length: available as usize, ..needed };
         file::fallocate(file.as_fd(), available)?;
-        let barrier = Barrier::at_creation(how.membarrier);
+        let mode = how.mode();
         let zeroes = [0; 4096];
         for offset in (0..needed.region_length).step_by(zeroes.len()) {
             file.write_all_at(&zeroes, offset as u64).map_err(|source| Error::Os { call: "pwrite", source })?;
         }
-        write_header(&file, request, &geometry, barrier)?;
+        write_header(&file, request, &geometry, mode)?;
         lease::announce_open(&file)?;
-        Self::new(Store::File(file), geometry, barrier, Some(Link { name, remove: false }))
+        Self::new(Store::File(file), geometry, mode, Some(Link { name, remove: false }))
     }
 
     /// Opens a named region.
@@ -180,34 +216,35 @@ impl Region {
             backoff.snooze();
         };
         check_owner(&file, name.as_str(), owner)?;
-        let (geometry, barrier) = check_header(&file, name.as_str(), request)?;
-        barrier.join()?;
-        Self::new(Store::File(file), geometry, barrier, Some(Link { name, remove: false }))
+        let (geometry, mode) = check_header(&file, name.as_str(), request)?;
+        mode.barrier.join()?;
+        Self::new(Store::File(file), geometry, mode, Some(Link { name, remove: false }))
     }
 
     /// Opens the region behind a descriptor that came from another process.
     pub(crate) fn attach_fd(fd: OwnedFd, request: &Request) -> Result<Self, Error> {
         let file = File::from(fd);
         file::check_regular(file.as_fd(), ANONYMOUS)?;
-        let (geometry, barrier) = check_header(&file, ANONYMOUS, request)?;
-        barrier.join()?;
-        Self::new(Store::File(file), geometry, barrier, None)
+        let (geometry, mode) = check_header(&file, ANONYMOUS, request)?;
+        mode.barrier.join()?;
+        Self::new(Store::File(file), geometry, mode, None)
     }
 
-    fn new(store: Store, geometry: Geometry, barrier: Barrier, link: Option<Link>) -> Result<Self, Error> {
-        Ok(Self { store, geometry, barrier, link, mark: ForkMark::here()? })
+    fn new(store: Store, geometry: Geometry, mode: Mode, link: Option<Link>) -> Result<Self, Error> {
+        Ok(Self { store, geometry, mode, link, mark: ForkMark::here()? })
     }
 
-    /// Takes `role`, or fails with [`Error::RoleTaken`].
+    /// Takes `role`, or fails with [`Error::RoleTaken`]; of an MPMC region, any free peer index, or fails with
+    /// [`Error::NoPeerLeft`].
     pub(crate) fn open_role(&self, role: Role) -> Result<Attachment, Error> {
-        let taken = || Error::RoleTaken { role, holder: self.peer_state(role) };
-        let attachment = match &self.store {
+        match &self.store {
             Store::File(file) => {
                 // A child of the process that opened this region registers for itself.
-                self.barrier.join()?;
+                self.mode.barrier.join()?;
                 let fresh = file::reopen(file.as_fd(), self.name().unwrap_or(ANONYMOUS))?;
-                if !lease::acquire(fresh.as_fd(), role)? {
-                    return Err(taken());
+                let index = self.take_index(role, |index| lease::acquire(fresh.as_fd(), index))?;
+                if self.geometry.flavor == Flavor::Mpmc {
+                    lease::join(fresh.as_fd(), role)?;
                 }
                 let length = self.geometry.region_length;
                 check_length(file, self.name().unwrap_or(ANONYMOUS), length as u64)?;
@@ -216,40 +253,74 @@ impl Region {
                 // its bytes are accessed through `Memory` only.
                 #[allow(unsafe_code)]
                 let memory = unsafe { Memory::mapped(mapping.base(), mapping.length()) };
-                Attachment { memory, hold: Hold::Mapping(mapping) }
+                Ok(Attachment { memory, index, hold: Hold::Mapping(mapping) })
             }
             Store::Heap(store) => {
-                // Acquire: pairs with the Release in `Attachment::drop`.
-                if store.leases[role.index()].swap(1, Ordering::Acquire) != 0 {
-                    return Err(taken());
-                }
-                Attachment { memory: store.heap.memory(), hold: Hold::Heap(Arc::clone(store), role) }
+                let index = self.take_index(role, |index| Ok(store.acquire(index)))?;
+                store.held[role.index()].fetch_add(1, Ordering::Relaxed);
+                let hold = Hold::Heap { store: Arc::clone(store), index, role };
+                Ok(Attachment { memory: store.heap.memory(), index, hold })
             }
-        };
-        Ok(attachment)
-    }
-
-    /// Whether somebody holds the lease of `role`.
-    pub(crate) fn is_leased(&self, role: Role) -> bool {
-        match &self.store {
-            Store::File(file) => lease::is_held(file.as_fd(), role),
-            // Acquire: pairs with the Release in `Attachment::drop`.
-            Store::Heap(store) => store.leases[role.index()].load(Ordering::Acquire) != 0,
         }
     }
 
-    /// What is known about the holder of `role`.
-    pub(crate) fn peer_state(&self, role: Role) -> PeerState {
-        let leased = self.is_leased(role);
+    /// The peer index of `role`, or the first free one.
+    fn take_index(&self, role: Role, acquire: impl Fn(usize) -> Result<bool, Error>) -> Result<usize, Error> {
+        match self.geometry.flavor {
+            Flavor::Spsc if acquire(role.index())? => Ok(role.index()),
+            Flavor::Spsc => Err(Error::RoleTaken { role, holder: self.peer_state(role) }),
+            Flavor::Mpmc => {
+                for index in 0..self.geometry.peers {
+                    if acquire(index)? {
+                        return Ok(index);
+                    }
+                }
+                Err(Error::NoPeerLeft { peers: self.geometry.peers })
+            }
+        }
+    }
+
+    /// Whether anybody holds `role`.
+    pub(crate) fn is_leased(&self, role: Role) -> bool {
+        match (&self.store, self.geometry.flavor) {
+            (Store::File(file), Flavor::Spsc) => lease::is_held(file.as_fd(), role.index()),
+            (Store::File(file), Flavor::Mpmc) => lease::is_role_held(file.as_fd(), role),
+            // Acquire: pairs with the Release in `Attachment::drop`.
+            (Store::Heap(store), _) => store.held[role.index()].load(Ordering::Acquire) != 0,
+        }
+    }
+
+    /// Whether nobody holds the lease of peer `index`.
+    pub(crate) fn is_dead(&self, index: usize) -> bool {
         match &self.store {
-            Store::File(file) => peer_state_in(file, role, leased),
+            Store::File(file) => !lease::is_held(file.as_fd(), index),
+            // Acquire: pairs with the Release in `Attachment::drop`.
+            Store::Heap(store) => store.leases.get(index).is_none_or(|lease| lease.load(Ordering::Acquire) == 0),
+        }
+    }
+
+    /// What is known about the holder of `role` in an SPSC region.
+    pub(crate) fn peer_state(&self, role: Role) -> PeerState {
+        match &self.store {
+            Store::File(file) => peer_state_in(file, role),
             Store::Heap(store) => {
                 let memory = store.heap.memory();
                 // Relaxed: a snapshot for people.
                 let closed = memory.event(role).load(Ordering::Relaxed) & CLOSED != 0;
-                let attaches = memory.word(record_offset(role)).load(Ordering::Relaxed);
+                let attaches = memory.word(Flavor::Spsc.record_offset(role.index())).load(Ordering::Relaxed);
                 let record = PeerRecord { attaches, pid: std::process::id().into(), ..PeerRecord::new_zeroed() };
-                PeerState::new(leased, closed, &record, false)
+                PeerState::new(self.is_leased(role), closed, &record, false)
+            }
+        }
+    }
+
+    /// What is known about the holders of `role` in an MPMC region.
+    pub(crate) fn peer_states(&self, role: Role) -> Vec<PeerState> {
+        match &self.store {
+            Store::File(file) => peer_states_in(file, self.geometry.peers, role),
+            Store::Heap(store) => {
+                let held = store.held[role.index()].load(Ordering::Relaxed);
+                vec![PeerState::Running { pid: std::process::id() }; held as usize]
             }
         }
     }
@@ -277,8 +348,8 @@ impl Region {
         &self.geometry
     }
 
-    pub(crate) fn barrier(&self) -> Barrier {
-        self.barrier
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 }
 
@@ -341,11 +412,6 @@ pub fn unlink(name: &str) -> Result<(), Error> {
 }
 
 impl Barrier {
-    /// The cheapest that the kernel lets this process take part in.
-    fn at_creation(membarrier: bool) -> Self {
-        if membarrier && membarrier::register() { Self::Membarrier } else { Self::Fence }
-    }
-
     /// Prepares this process for a region's barrier.
     fn join(self) -> Result<(), Error> {
         match self {

@@ -1,11 +1,13 @@
 //! The records and words in which a peer tells the others about itself.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 
 use zerocopy::{FromBytes, FromZeros};
 
 use crate::error::Role;
-use crate::layout::{self, PeerRecord};
+use crate::layout::{self, Flavor, PeerRecord};
+use crate::lease;
 use crate::memory::Memory;
 use crate::peer::PeerState;
 use crate::sync::Ordering;
@@ -13,16 +15,10 @@ use crate::sys::file;
 use crate::sys::process::Identity;
 use crate::wait::CLOSED;
 
-/// Offset of the peer record of `role`.
-pub(crate) fn record_offset(role: Role) -> usize {
-    layout::PEERS + role.index() * layout::PEER_STRIDE
-}
-
-/// Writes who holds `role` now; the caller holds its lease.
-pub(crate) fn write_record(memory: Memory, role: Role) {
+/// Writes that this process is peer `index` now; the caller holds its lease.
+pub(crate) fn write_record(memory: Memory, flavor: Flavor, index: usize) {
     let identity = Identity::here();
-    let offset = record_offset(role);
-    let word = |field: usize| memory.word(offset + field);
+    let word = |field| memory.word(flavor.record_offset(index) + field);
     // Relaxed: diagnostics, except for the count, whose Release (pairs with the Acquire in the death test of
     // `channel::endpoint`) only has to come after the lease, which is a system call.
     word(memoffset::offset_of!(PeerRecord, pid)).store(identity.pid.into(), Ordering::Relaxed);
@@ -32,16 +28,74 @@ pub(crate) fn write_record(memory: Memory, role: Role) {
     attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Release);
 }
 
-/// What the region's file tells about the holder of `role`.
-pub(crate) fn peer_state_in(file: &File, role: Role, leased: bool) -> PeerState {
-    let mut event = [0; 4];
+/// Enters peer `index` of an MPMC region on the roll of `role`; the caller holds its lease.
+///
+/// A killed predecessor in that index is struck off first. Killed itself in between, the roll counts one too many, never
+/// one too few: then others learn of the end of this role from the leases alone, which takes longer.
+pub(crate) fn enter_roll(memory: Memory, index: usize, role: Role) {
+    strike_off(memory, index);
+    let word = |field| memory.word(Flavor::Mpmc.record_offset(index) + field);
+    memory.word(layout::roll_offset(role)).fetch_add(1 << 32 | 1, Ordering::AcqRel);
+    word(memoffset::offset_of!(PeerRecord, quarantines)).store(0, Ordering::Relaxed);
+    word(memoffset::offset_of!(PeerRecord, role)).store(role_code(role), Ordering::Relaxed);
+    word(memoffset::offset_of!(PeerRecord, attached)).store(1, Ordering::Release);
+}
+
+/// Takes peer `index`, which is ending or dead, off the roll, if it is on it.
+pub(crate) fn strike_off(memory: Memory, index: usize) {
+    let word = |field| memory.word(Flavor::Mpmc.record_offset(index) + field);
+    let role = match word(memoffset::offset_of!(PeerRecord, role)).load(Ordering::Relaxed) {
+        layout::ROLE_SENDER => Role::Sender,
+        layout::ROLE_RECEIVER => Role::Receiver,
+        _ => return,
+    };
+    // First the record, then the roll: killed in between, the roll counts one too many.
+    if word(memoffset::offset_of!(PeerRecord, attached)).swap(0, Ordering::AcqRel) == 1 {
+        // Release: whatever this peer published is visible to whoever sees it gone.
+        let roll = memory.word(layout::roll_offset(role));
+        let _ = roll.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |roll| {
+            // A hostile peer may have written anything; the high half must not be borrowed from.
+            (roll as u32 != 0).then(|| roll - 1)
+        });
+    }
+}
+
+fn role_code(role: Role) -> u64 {
+    match role {
+        Role::Sender => layout::ROLE_SENDER,
+        Role::Receiver => layout::ROLE_RECEIVER,
+    }
+}
+
+fn read_record(file: &File, flavor: Flavor, index: usize) -> PeerRecord {
     let mut record = [0; size_of::<PeerRecord>()];
     // A file that was truncated under us tells nothing: zeroes, as for a peer that never was.
-    let _ = file::read_at(file, &mut event, layout::event_offset(role) as u64);
-    let _ = file::read_at(file, &mut record, record_offset(role) as u64);
-    let record = PeerRecord::read_from_bytes(&record).unwrap_or_else(|_| PeerRecord::new_zeroed());
+    let _ = file::read_at(file, &mut record, flavor.record_offset(index) as u64);
+    PeerRecord::read_from_bytes(&record).unwrap_or_else(|_| PeerRecord::new_zeroed())
+}
+
+fn state(record: &PeerRecord, leased: bool, closed: bool) -> PeerState {
     let identity =
         Identity { pid: record.pid as u32, start_time: record.start_time, pid_namespace: record.pid_namespace };
+    PeerState::new(leased, closed, record, leased && identity.is_stopped())
+}
+
+/// What an SPSC region's file tells about the holder of `role`.
+pub(crate) fn peer_state_in(file: &File, role: Role) -> PeerState {
+    let mut event = [0; 4];
+    let _ = file::read_at(file, &mut event, layout::event_offset(role) as u64);
     let closed = u32::from_le_bytes(event) & CLOSED != 0;
-    PeerState::new(leased, closed, &record, leased && identity.is_stopped())
+    let record = read_record(file, Flavor::Spsc, role.index());
+    state(&record, lease::is_held(file.as_fd(), role.index()), closed)
+}
+
+/// What an MPMC region's file tells about the peers of `role`: those that live, and those that crashed and whose index
+/// nobody has taken since.
+pub(crate) fn peer_states_in(file: &File, peers: usize, role: Role) -> Vec<PeerState> {
+    let of_role = |index| {
+        let record = read_record(file, Flavor::Mpmc, index);
+        (record.role == role_code(role) && record.attached == 1)
+            .then(|| state(&record, lease::is_held(file.as_fd(), index), false))
+    };
+    (0..peers).filter_map(of_role).collect()
 }

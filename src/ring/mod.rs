@@ -1,3 +1,101 @@
-//! The algorithms, one file a flavor. A ring borrows words; it knows neither files nor waiting.
+//! The algorithms, one room a flavor. A ring borrows words; it knows neither files nor waiting.
 
+#![allow(unsafe_code)] // one of the rooms: whoever resumes a position vouches for the memory
+
+use core::mem::MaybeUninit;
+
+use crate::error::Fault;
+use crate::layout::Geometry;
+use crate::memory::Memory;
+
+pub(crate) mod mpmc;
 pub(crate) mod spsc;
+
+/// No room, or a reason why there never will be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PushError {
+    Full,
+    Fault(Fault),
+}
+
+/// No message, or a reason why there never will be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PopError {
+    Empty,
+    Fault(Fault),
+}
+
+/// Who works on a ring: its index among the peers, and what it knows about the others.
+pub(crate) trait Peers {
+    /// This peer's index.
+    fn index(&self) -> usize;
+
+    /// Whether everybody takes part in [`Peers::barrier`].
+    fn has_barrier(&self) -> bool;
+
+    /// A memory barrier on every thread of every peer.
+    fn barrier(&self);
+
+    /// Whether the kernel says that nobody holds that index.
+    fn is_dead(&self, index: usize) -> bool;
+
+    /// As [`Peers::is_dead`], for those who ask again and again: it asks the kernel once a clock tick, and otherwise says
+    /// `false`.
+    fn is_known_dead(&self, index: usize) -> bool;
+
+    /// Room was made that no receiver will tell the senders about.
+    fn made_room(&self);
+
+    /// A message was made that no sender will tell the receivers about.
+    fn made_message(&self);
+}
+
+/// The producing side of a ring.
+pub(crate) trait Produce<T>: Sized {
+    /// The producing side of the ring in `memory`, continuing where the last producer stopped.
+    ///
+    /// # Safety
+    /// * `memory` is valid for as long as `self`, and as long as `geometry` says;
+    /// * `geometry` was computed for this flavor and `size_of::<T>()`, and `T` has no padding;
+    /// * the caller holds the lease of `peers.index()`.
+    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
+
+    /// Publishes `message`, unless the ring is full.
+    fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError>;
+
+    /// Publishes messages from the front of the slice, at least one; says how many.
+    fn push_slice(&self, messages: &[T], peers: &impl Peers) -> Result<usize, PushError>;
+
+    /// Messages in the ring.
+    fn len(&self) -> Result<u64, Fault>;
+
+    /// Takes back what dead peers left behind.
+    fn recover(&self, peers: &impl Peers);
+}
+
+/// The consuming side of a ring.
+pub(crate) trait Consume<T>: Sized {
+    /// The consuming side of the ring in `memory`, continuing where the last consumer stopped.
+    ///
+    /// # Safety
+    /// As [`Produce::resume`].
+    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
+
+    /// Takes a message, unless the ring is empty. All its bytes are initialized, but they may be no valid `T`.
+    fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError>;
+
+    /// Takes as many messages as are there, at most `limit`, and hands each to `put` with its index. All their bytes are
+    /// initialized.
+    fn pop_slice(
+        &self,
+        limit: usize,
+        peers: &impl Peers,
+        put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
+    ) -> Result<usize, PopError>;
+
+    /// Messages in the ring.
+    fn len(&self) -> Result<u64, Fault>;
+
+    /// Takes back what dead peers left behind; says whether no message can come of what others have taken.
+    fn recover(&self, peers: &impl Peers) -> bool;
+}

@@ -25,8 +25,6 @@
 //! Own positions are private. A count is used only if it lies between h and the end of the block, and a head only if it
 //! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`], and no address ever depends on it.
 
-#![allow(unsafe_code)] // one of the rooms: unchecked access at private positions
-
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -36,6 +34,7 @@ use static_assertions::const_assert;
 use crate::error::Fault;
 use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::Memory;
+use crate::ring::{Consume, Peers, PopError, Produce, PushError};
 use crate::sync::Ordering;
 
 /// The block of a payload type.
@@ -128,20 +127,6 @@ pub(crate) struct Consumer<T> {
     /// First number that is not known to be published; `next <= published`, at most at the end of next's block.
     published: Cell<u64>,
     geometry: Geometry,
-}
-
-/// No room, or a reason why there never will be.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PushError {
-    Full,
-    Fault(Fault),
-}
-
-/// No message, or a reason why there never will be.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PopError {
-    Empty,
-    Fault(Fault),
 }
 
 impl<T> Producer<T> {
@@ -399,5 +384,56 @@ pub(crate) fn find_tail<T>(memory: Memory, geometry: &Geometry, head: u64) -> Re
         if !position.advance(count - next) {
             return Ok(count);
         }
+    }
+}
+
+impl<T> Produce<T> for Producer<T> {
+    unsafe fn resume(memory: Memory, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { Self::resume(memory, geometry) }
+    }
+
+    #[inline(always)]
+    fn push(&self, message: &T, _: &impl Peers) -> Result<(), PushError> {
+        self.push(message)
+    }
+
+    fn push_slice(&self, messages: &[T], _: &impl Peers) -> Result<usize, PushError> {
+        self.push_slice(messages)
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        self.len()
+    }
+
+    fn recover(&self, _: &impl Peers) {}
+}
+
+impl<T> Consume<T> for Consumer<T> {
+    unsafe fn resume(memory: Memory, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { Self::resume(memory, geometry) }
+    }
+
+    #[inline(always)]
+    fn pop(&self, _: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
+        self.pop()
+    }
+
+    fn pop_slice(
+        &self,
+        limit: usize,
+        _: &impl Peers,
+        put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
+    ) -> Result<usize, PopError> {
+        self.pop_slice(limit, put)
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        self.len()
+    }
+
+    fn recover(&self, _: &impl Peers) -> bool {
+        true
     }
 }

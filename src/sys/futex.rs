@@ -20,12 +20,17 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
     let _ = futex::wait(word, futex::Flags::empty(), expected, Some(&timeout));
 }
 
-/// Wakes everybody who sleeps on `word`.
+/// Wakes up to `count` of those who sleep on `word`; says how many it were.
 #[cfg(not(loom))]
-pub(crate) fn wake_all(word: &AtomicU32) {
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
     use rustix::thread::futex;
+    futex::wake(word, futex::Flags::empty(), count).unwrap_or(0) as u32
+}
+
+/// Wakes everybody who sleeps on `word`.
+pub(crate) fn wake_all(word: &AtomicU32) {
     // The kernel reads the count as a signed number.
-    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+    let _ = wake(word, i32::MAX as u32);
 }
 
 /// Loom's stand-in: the model may resume the sleeper at any later point, which covers wake-ups, timeouts and spurious
@@ -37,4 +42,6 @@ pub(crate) fn wait(_: &AtomicU32, _: u32, _: Duration) {
 
 /// Loom's stand-in for a wake-up.
 #[cfg(loom)]
-pub(crate) fn wake_all(_: &AtomicU32) {}
+pub(crate) fn wake(_: &AtomicU32, _: u32) -> u32 {
+    0
+}

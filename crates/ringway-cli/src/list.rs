@@ -1,6 +1,6 @@
 //! `ringway list`: the channels of this machine.
 
-use ringway::{Error, Inspection};
+use ringway::{Error, Inspection, PeerState};
 
 use crate::failure::{Failure, print};
 use crate::table::aligned;
@@ -15,13 +15,14 @@ Examples:
 
 /// Prints one line a channel.
 pub(crate) fn run() -> Result<(), Failure> {
-    let mut lines = vec![["name", "messages", "capacity", "bytes", "sender", "receiver"].map(str::to_owned).to_vec()];
+    let mut lines =
+        vec![["name", "flavor", "messages", "capacity", "bytes", "sender", "receiver"].map(str::to_owned).to_vec()];
     for name in Inspection::names()? {
         lines.push(match Inspection::of(&name) {
-            Ok(Inspection { len, capacity, region_length, sender, receiver, .. }) => {
+            Ok(Inspection { flavor, len, capacity, region_length, senders, receivers, .. }) => {
                 let numbers = [len, capacity, region_length].map(|number| number.to_string());
-                let peers = [sender, receiver].map(|peer| peer.to_string());
-                [vec![name], numbers.into(), peers.into()].concat()
+                let peers = [senders, receivers].map(|peers| summary(&peers));
+                [vec![name, flavor.to_owned()], numbers.into(), peers.into()].concat()
             }
             // It ended just now.
             Err(Error::NotFound { .. }) => continue,
@@ -29,4 +30,19 @@ pub(crate) fn run() -> Result<(), Failure> {
         });
     }
     print(&aligned(&lines))
+}
+
+/// One peer as it is, several by their number.
+pub(crate) fn summary(peers: &[PeerState]) -> String {
+    match peers {
+        [] => "none".into(),
+        [peer] => peer.to_string(),
+        peers => {
+            let alive = peers.iter().filter(|peer| peer.is_alive()).count();
+            match peers.len() - alive {
+                0 => format!("{alive} alive"),
+                dead => format!("{alive} alive, {dead} dead"),
+            }
+        }
+    }
 }

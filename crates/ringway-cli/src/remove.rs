@@ -1,7 +1,9 @@
 //! `ringway remove`: a name out of the way.
 
 use clap::Args;
-use ringway::Inspection;
+use ringway::{Inspection, PeerState};
+
+use crate::list::summary;
 
 use crate::failure::{Failure, Kind};
 
@@ -27,9 +29,9 @@ pub(crate) struct Arguments {
 /// Removes the name, after the library has made sure that it is a region of ours.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.force {
-        let Inspection { name, sender, receiver, .. } = Inspection::of(&arguments.name)?;
-        if sender.is_alive() || receiver.is_alive() {
-            let what = format!("`{name}` is in use (sender: {sender}, receiver: {receiver})");
+        let Inspection { name, senders, receivers, .. } = Inspection::of(&arguments.name)?;
+        if senders.iter().chain(&receivers).any(PeerState::is_alive) {
+            let what = format!("`{name}` is in use (sender: {}, receiver: {})", summary(&senders), summary(&receivers));
             return Err(Failure::new(Kind::Taken, what).next("end its processes first, or use --force"));
         }
     }

@@ -140,7 +140,7 @@ fn signals_leave_nothing_behind() {
         // Alone and waiting.
         let name = Name::new();
         let alone = Side::recv(&name, &[]);
-        name.wait_for(|region| region.receiver.is_alive());
+        name.wait_for(|region| region.receivers[0].is_alive());
         alone.signal(signal);
         alone.finish().expect(code, &[]);
         assert!(!name.exists());

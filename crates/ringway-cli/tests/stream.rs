@@ -13,11 +13,11 @@ fn in_both_orders(input: &[u8], options: &[&str]) {
     for receiver_first in [true, false] {
         let (sender, receiver) = if receiver_first {
             let receiver = Side::recv(&name, options);
-            name.wait_for(|region| region.receiver.is_alive());
+            name.wait_for(|region| region.receivers[0].is_alive());
             (Side::send(&name, options), receiver)
         } else {
             let sender = Side::send(&name, options);
-            name.wait_for(|region| region.sender.is_alive());
+            name.wait_for(|region| region.senders[0].is_alive());
             (sender, Side::recv(&name, options))
         };
         let (sent, received) = std::thread::scope(|scope| {
@@ -125,7 +125,7 @@ fn mode_and_capacity_are_those_of_whoever_comes_first() {
     let _watchdog = watchdog();
     let name = Name::new();
     let receiver = Side::recv(&name, &["--mode", "640", "--capacity", "7"]);
-    let region = name.wait_for(|region| region.receiver.is_alive());
+    let region = name.wait_for(|region| region.receivers[0].is_alive());
     assert_eq!((region.mode, region.capacity), (0o640, 7));
     Side::send(&name, &["--mode", "600", "--capacity", "9"]).feed(b"x").expect(0, &[]);
     assert_eq!(receiver.finish().expect(0, &[]), b"x");

@@ -1,0 +1,315 @@
+//! Receiving: look, copy, take; and getting past a producer that is too slow.
+
+use core::mem::MaybeUninit;
+
+use crossbeam_utils::Backoff;
+
+use super::{
+    BUDGET, GUARDED, HINT_EVERY, Kind, NOBODY, ORPHANED, Phase, QUARANTINES_MAX, RACES, Ring, STEPS, Skip, View, Word,
+};
+use crate::error::Fault;
+use crate::layout::Geometry;
+use crate::memory::Memory;
+use crate::ring::{Consume, Peers, PopError};
+use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
+
+/// Looks at a slot that is being written before it is passed over: some microseconds ...
+const PATIENCE: u64 = if cfg!(loom) { 1 } else { 128 };
+/// ... and one more for so many bytes of payload.
+const BYTES_A_LOOK: u64 = 32;
+
+/// The consuming side: any number of them, in any number of processes.
+#[derive(Debug)]
+pub(crate) struct Consumer<T> {
+    ring: Ring<T>,
+    /// A ticket that is not behind the first one to be delivered. Private to the handle, which threads may share.
+    next: PlainAtomicU64,
+}
+
+/// A message taken under a guard: where it is, and how often others had it before.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    slot: u64,
+    /// Deliveries before this one.
+    pub(crate) redeliveries: u32,
+}
+
+/// What to make of a slot whose message is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    /// Free it.
+    Plain,
+    /// Keep it until it is acknowledged.
+    Guarded,
+}
+
+impl<T> Clone for Consumer<T> {
+    fn clone(&self) -> Self {
+        // Relaxed: a hint to itself.
+        Self { ring: self.ring.clone(), next: PlainAtomicU64::new(self.next.load(Ordering::Relaxed)) }
+    }
+}
+
+impl<T> Consume<T> for Consumer<T> {
+    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        Ok(Self { ring: unsafe { Ring::open(memory, geometry, peers) }, next: PlainAtomicU64::new(0) })
+    }
+
+    #[inline(always)]
+    fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
+        let (message, ticket) = self.take(peers)?;
+        self.store_hint(ticket.wrapping_add(1));
+        Ok(message)
+    }
+
+    fn pop_slice(
+        &self,
+        limit: usize,
+        peers: &impl Peers,
+        mut put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
+    ) -> Result<usize, PopError> {
+        let mut taken = 0;
+        while taken < limit {
+            match self.take(peers) {
+                Ok((message, ticket)) => {
+                    if taken % HINT_EVERY == HINT_EVERY - 1 {
+                        self.store_hint(ticket.wrapping_add(1));
+                    }
+                    // Others may be behind it already, so a message that is refused cannot be put back.
+                    match put(taken, message) {
+                        Ok(()) => taken += 1,
+                        Err(fault) if taken == 0 => return Err(PopError::Fault(fault)),
+                        Err(_) => break,
+                    }
+                }
+                // What was taken was taken; the next call meets the error again.
+                Err(_) if taken > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.store_hint(self.next.load(Ordering::Relaxed));
+        Ok(taken)
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        self.ring.len(self.next.load(Ordering::Relaxed), 0)
+    }
+
+    fn recover(&self, peers: &impl Peers) -> bool {
+        self.ring.recover(peers)
+    }
+}
+
+impl<T> Consumer<T> {
+    /// Takes one message but for the shared hint.
+    #[inline(always)]
+    fn take(&self, peers: &impl Peers) -> Result<(MaybeUninit<T>, u64), PopError> {
+        let ring = &self.ring;
+        // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
+        let ticket = self.next.load(Ordering::Relaxed);
+        let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
+        // Acquire: the publish edge, and the skip word after the word.
+        let word = Word(ring.word(slot).load(Ordering::Acquire));
+        if word.is_full(lap) && (!ring.asymmetric || Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled()) {
+            let message = self.copy(slot);
+            // Release: the take edge, after the payload was copied.
+            let free = Word::free(lap.wrapping_add(1));
+            if ring.word(slot).compare_exchange(word.0, free.0, Ordering::Release, Ordering::Relaxed).is_ok() {
+                // Relaxed: a hint to itself.
+                self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
+                return Ok((message, ticket));
+            }
+        }
+        let (message, ticket, _) = self.take_from(self.start(), Take::Plain, peers)?;
+        Ok((message, ticket))
+    }
+
+    #[inline(always)]
+    fn start(&self) -> u64 {
+        // Acquire: the hint edge.
+        self.next.load(Ordering::Relaxed).max(self.ring.head().load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn store_hint(&self, ticket: u64) {
+        // Release: the hint edge.
+        self.ring.head().store(ticket, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn copy(&self, slot: u64) -> MaybeUninit<T> {
+        // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says.
+        unsafe { self.ring.memory.load(self.ring.payload(slot)) }
+    }
+
+    /// Takes the first message from `ticket` on.
+    #[inline(never)]
+    fn take_from(&self, ticket: u64, take: Take, peers: &impl Peers) -> Result<(MaybeUninit<T>, u64, Word), PopError> {
+        let ring = &self.ring;
+        let backoff = Backoff::new();
+        let (mut ticket, mut lost, mut walked, mut steps) = (ticket, 0, 0, 0);
+        while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
+            let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
+            let view = ring.look(slot).map_err(PopError::Fault)?;
+            walked += 1;
+            if view.lap > lap {
+                ticket = self.behind_taken(ticket, &view);
+                steps += 1;
+                if steps % STEPS == 0 {
+                    ticket = ticket.max(ring.head().load(Ordering::Acquire));
+                }
+                continue;
+            }
+            match view.phase {
+                _ if view.lap < lap => return self.nothing_at(ticket, &view, peers),
+                Phase::Free => return self.nothing_at(ticket, &view, peers),
+                Phase::Held | Phase::Reading => ticket = ticket.wrapping_add(1),
+                Phase::Full if view.skip.requests(lap) => {
+                    ring.exchange_skip(slot, view.skip, Skip::settled(lap));
+                }
+                Phase::Full => {
+                    let message = self.copy(slot);
+                    let to = match take {
+                        Take::Plain => Word::free(lap + 1),
+                        Take::Guarded => view.word.with(Phase::Reading, ring.me),
+                    };
+                    if ring.exchange(slot, view.word, to) {
+                        // Relaxed: a hint to itself.
+                        self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
+                        return Ok((message, ticket, view.word));
+                    }
+                    lost += 1;
+                    walked -= 1;
+                    backoff.spin();
+                }
+                Phase::Writing if !self.is_claimed(ticket.wrapping_add(1))? => return Err(PopError::Empty),
+                Phase::Writing => {
+                    if self.has_changed(slot, &view) {
+                        walked -= 1;
+                        lost += 1;
+                    } else if peers.is_dead(view.owner) {
+                        ring.reclaim(slot, view.owner, peers);
+                    } else {
+                        self.quarantine(slot, &view, peers);
+                    }
+                }
+            }
+        }
+        Err(PopError::Fault(Fault::Contended))
+    }
+
+    /// The ticket behind `ticket`, or a later one if everything before that was delivered.
+    fn behind_taken(&self, ticket: u64, view: &View) -> u64 {
+        // A claimed slot of lap l: the tickets up to its own in lap l - 1 are behind us. A FREE one may have become so
+        // out of order: one lap less.
+        let back = if view.phase == Phase::Free { 2 } else { 1 };
+        let next = ticket.wrapping_add(1);
+        match view.lap.checked_sub(back) {
+            Some(lap) => next.max(self.ring.ticket(lap, self.ring.slot(ticket)).wrapping_add(1)),
+            None => next,
+        }
+    }
+
+    /// At the frontier: empty, unless a message that somebody refused or left behind can be delivered again.
+    fn nothing_at<R>(&self, ticket: u64, view: &View, peers: &impl Peers) -> Result<R, PopError> {
+        if view.lap.wrapping_add(1) < self.ring.lap(ticket) {
+            return Err(PopError::Fault(super::corrupt_lap(self.ring.lap(ticket), view.lap)));
+        }
+        // What was walked over needs no second walk. Relaxed: a hint to itself.
+        self.next.store(ticket, Ordering::Relaxed);
+        // Relaxed: whoever sets it tells the receivers afterwards.
+        if self.ring.memory.word(ORPHANED).load(Ordering::Relaxed) != 0 {
+            self.ring.redeliver_all(peers);
+        }
+        Err(PopError::Empty)
+    }
+
+    /// Whether somebody has claimed `ticket`.
+    fn is_claimed(&self, ticket: u64) -> Result<bool, PopError> {
+        let view = self.ring.look(self.ring.slot(ticket)).map_err(PopError::Fault)?;
+        let lap = self.ring.lap(ticket);
+        Ok(view.lap > lap || view.lap == lap && view.phase != Phase::Free)
+    }
+
+    /// Waits for a slot that is being written, but not for long; says whether it has changed.
+    fn has_changed(&self, slot: u64, view: &View) -> bool {
+        // Relaxed: a hint of how much patience is due.
+        let quarantines = self.ring.quarantines(view.owner).map_or(0, |count| count.load(Ordering::Relaxed));
+        let looks = (PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK) << quarantines.min(QUARANTINES_MAX);
+        for _ in 0..looks {
+            // Relaxed: who sees a change looks again.
+            if self.ring.word(slot).load(Ordering::Relaxed) != view.word.0 {
+                return true;
+            }
+            spin_loop();
+        }
+        false
+    }
+
+    /// Passes over a slot whose live owner is too slow to write it.
+    #[cold]
+    fn quarantine(&self, slot: u64, view: &View, peers: &impl Peers) {
+        let ring = &self.ring;
+        if !ring.asymmetric {
+            ring.exchange(slot, view.word, view.word.with(Phase::Held, view.owner));
+            return;
+        }
+        let request = Skip::new(view.lap, Kind::Req, view.owner);
+        let skip = Skip(ring.skip(slot).load(Ordering::Acquire));
+        if skip.laps() > view.lap && skip != request {
+            return; // Settled, or quarantined by somebody else.
+        }
+        if skip != request && !ring.exchange_skip(slot, skip, request) {
+            return;
+        }
+        // Behind it, the owner's store of FULL is visible, or the owner will see the request.
+        peers.barrier();
+        if ring.word(slot).load(Ordering::Acquire) == view.word.0 {
+            ring.exchange_skip(slot, request, Skip::new(view.lap, Kind::Quar, view.owner));
+        }
+    }
+
+    /// Takes a message that stays in its slot until it is acknowledged.
+    pub(crate) fn take_guarded(&self, peers: &impl Peers) -> Result<(MaybeUninit<T>, Taken), PopError> {
+        let guarded = self.ring.memory.word(GUARDED);
+        // Relaxed: from now on, whoever recovers looks for readers; it need not be this very moment.
+        if guarded.load(Ordering::Relaxed) == 0 {
+            guarded.store(1, Ordering::Relaxed);
+        }
+        let (message, ticket, word) = self.take_from(self.start(), Take::Guarded, peers)?;
+        self.store_hint(ticket.wrapping_add(1));
+        let slot = self.ring.slot(ticket);
+        let redeliveries = if word.is_redelivered() {
+            // Relaxed: written before the word became FULL again, which was acquired.
+            self.ring.redelivery(slot).load(Ordering::Relaxed) as u32 & 0xFFFF
+        } else {
+            0
+        };
+        Ok((message, Taken { slot, redeliveries }))
+    }
+
+    /// Ends a guard: the message is done with, or is to be delivered again.
+    pub(crate) fn end_guard(&self, taken: &Taken, acknowledged: bool, peers: &impl Peers) -> Result<(), Fault> {
+        let ring = &self.ring;
+        for _ in 0..4 * ring.capacity() + BUDGET {
+            let word = Word(ring.word(taken.slot).load(Ordering::Acquire));
+            if word.phase() != Some(Phase::Reading) || word.owner() != ring.me {
+                return Err(super::corrupt_word(word));
+            }
+            let to = if acknowledged { Word::free(word.lap() + 1) } else { word.with(Phase::Reading, NOBODY) };
+            // Fails if the slot was passed over meanwhile.
+            if ring.exchange(taken.slot, word, to) {
+                if acknowledged {
+                    peers.made_room();
+                } else {
+                    // Release: after the word.
+                    ring.memory.word(ORPHANED).store(1, Ordering::Release);
+                    peers.made_message();
+                }
+                return Ok(());
+            }
+        }
+        Err(Fault::Contended)
+    }
+}

@@ -1,0 +1,317 @@
+//! The multi-producer, multi-consumer ring: lock-free, and no peer that is killed or stopped anywhere stops the others.
+//!
+//! # Idea
+//!
+//! Rings that claim with a tail counter (Vyukov 2010, LMAX Disruptor, DPDK, SCQ) leave a hole that nobody can attribute
+//! when the claimant dies. Here ticket t is claimed by **one compare-exchange on the slot's own word**, which holds lap,
+//! phase and owner, so the same instruction publishes the claim and the claimant. Tail and head are hints.
+//!
+//! Ticket t is slot `t mod N` in lap `t / N`; N is a power of two.
+//!
+//! ```text
+//! FREE(l) --producer p claims--> WRITING(l,p) --p publishes--> FULL(l,p) --a consumer takes--> FREE(l+1)
+//! WRITING(l,p) --a consumer, if p is slow--> HELD(l,p) --p gives back--> FREE(l+1)             and p sends again
+//! HELD(l,p) --a producer at ticket (l+1,i)--> HELD(l+1,p)                                      that ticket is void
+//! WRITING(l,p), HELD(l,p) --anybody, if p is dead--> FREE(l+1)
+//! FULL(l) --consumer c takes under a guard--> READING(l,c) --c acknowledges--> FREE(l+1)
+//! READING(l,c) --a producer at ticket (l+1,i)--> READING(l+1,c)                                that ticket is void
+//! READING(l,c) --c refuses; anybody, if c is dead--> READING(l,NOBODY) --at ticket (l+1,i)--> FULL(l+1)
+//! ```
+//!
+//! A plain consumer holds nothing: it copies the payload out and then exchanges FULL(l) for FREE(l+1); killed before, it
+//! has taken nothing, and a copy that was overwritten meanwhile fails the exchange.
+//!
+//! # Two ways to publish
+//!
+//! *Mode C*: by a compare-exchange, which fails if the slot was quarantined. *Mode A*, where every peer can issue
+//! `membarrier`: by a plain store, followed by a look at the slot's skip word. Who quarantines writes REQ(l) there, issues
+//! the barrier, and **reads the word again**; only if it is still WRITING(l,p), REQ(l) becomes QUAR(l), and the slot
+//! counts as HELD whatever its word says. The barrier falls before p's store, then p's look at the skip word finds the
+//! request; or after it, and then the second reading finds FULL. A reader loads the word first and the skip word second:
+//!
+//! * skip is QUAR(x,p): the slot is HELD(x,p);
+//! * skip speaks about a later lap than the word could be in: the word was old, load both again;
+//! * else the word is the truth. FULL(l) with REQ(l) is first settled to PUB(l): from then on nobody can quarantine it.
+//!
+//! An owner that finds QUAR(x) stores HELD(x) into the word, then settles the skip word to PUB(x), then gives the slot back
+//! as in mode C; so a FREE word never goes with QUAR, and a claim need not look at the skip word. (Storing FREE(x+1)
+//! there at once, as a first design did, lets a claim and the bump of QUAR(x) use the same ticket: `tests/model_mpmc`
+//! finds the lost message.) Reclaiming takes the same steps for the dead owner.
+//!
+//! # Invariants
+//!
+//! * I1: tickets are claimed in order; the *frontier* is the first that is not.
+//! * I2: a word's lap never decreases, and every transition is an exact exchange (mode A's stores by the owner excepted,
+//!   which nobody else may precede), so there is no ABA problem until a lap wraps after 2^48.
+//! * I3: hints never pass the frontier; an old one costs a walk.
+//! * I4: only the owner that WRITING or HELD names writes the payload.
+//! * I5: published tickets are delivered in order.
+//! * I6: *empty* is said at the frontier only, or at WRITING with nothing claimed behind it; *full* if the slot of the
+//!   frontier's ticket is FULL or WRITING in the lap before, or if N slots were passed over.
+//! * I7: a live thread keeps at most one slot out of circulation, besides those under its guards.
+//!
+//! # Edges
+//!
+//! * **publish**: the word becomes FULL (Release), after the payload; read (Acquire) by consumers, before the payload.
+//! * **take**: the word becomes FREE(l+1) (Release), after the payload was copied; the claim reads it (Acquire).
+//! * **hint**: stored (Release) after the word; whoever starts from it (Acquire) sees all words up to it in their lap.
+//! * **skip**: exchanged (AcqRel) only; what it says about the word holds for whoever reads it (Acquire).
+//!
+//! In mode A a `send` may return while its FULL is still in the processor's store buffer. "Empty only when true" and "a
+//! completed send is not overtaken" therefore hold for everybody who could know that the send has returned (whatever
+//! told them makes the FULL visible, too), not on a global clock.
+//!
+//! # Trust
+//!
+//! Geometry and own positions are private. Laps, owners and hints are input: an address depends on a ticket's residue
+//! modulo N only, an owner index is used for queries only, and every loop has a budget, after which it says so.
+
+mod consume;
+mod produce;
+mod recover;
+mod word;
+
+use core::marker::PhantomData;
+
+pub(crate) use self::consume::{Consumer, Taken};
+pub(crate) use self::produce::Producer;
+pub(crate) use self::word::Phase;
+use self::word::{Kind, NOBODY, Skip, Word};
+use super::Peers;
+use crate::error::Fault;
+use crate::layout::{Flavor, GUARDED, Geometry, HEAD, ORPHANED, PeerRecord, SLOT_HEADER, TAIL, slot_size};
+use crate::memory::Memory;
+use crate::sync::{AtomicU64, Ordering, spin_loop};
+
+/// Rounds of a loop that others can make longer, beyond a few walks around the ring.
+const BUDGET: u64 = 64;
+/// Races for one slot, one after the other, that a correct channel does not lose.
+const RACES: u32 = 1 << 16;
+/// Taken slots to walk over before the hint is read again: walking alone never catches up with whoever leads, reading at
+/// each step makes the hint everybody's line (docs/PROTOCOL.md, "Beyond two cores").
+const STEPS: u32 = 3;
+/// The patience of consumers doubles with each quarantine of a send, up to this many.
+const QUARANTINES_MAX: u64 = 8;
+/// How often a batch stores the hint: whoever starts from an old one walks that far.
+const HINT_EVERY: usize = 32;
+
+/// What producers and consumers of one process have in common.
+#[derive(Debug)]
+struct Ring<T> {
+    memory: Memory,
+    /// Offset of the first slot.
+    start: usize,
+    /// Offset of the first redelivery word.
+    redeliveries: usize,
+    /// Records in the peer table.
+    peers: usize,
+    /// log2 of the capacity.
+    shift: u32,
+    /// This peer's index.
+    me: usize,
+    /// Mode A.
+    asymmetric: bool,
+    payload: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Clone for Ring<T> {
+    fn clone(&self) -> Self {
+        Self { payload: PhantomData, ..*self }
+    }
+}
+
+/// A slot as it was at one moment.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    word: Word,
+    skip: Skip,
+    /// What both say together.
+    phase: Phase,
+    lap: u64,
+    owner: usize,
+}
+
+/// The phase of a slot, from its two words (mode C: and a zero) as somebody read them.
+pub(crate) fn phase(word: u64, skip: u64) -> Option<Phase> {
+    if Skip(skip).kind()? == Kind::Quar { Some(Phase::Held) } else { Word(word).phase() }
+}
+
+impl<T> Ring<T> {
+    const SLOT: usize = slot_size(size_of::<T>());
+
+    /// # Safety
+    /// As [`super::Produce::resume`].
+    unsafe fn open(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Self {
+        let ring = Self {
+            memory,
+            start: geometry.start,
+            redeliveries: geometry.end,
+            peers: geometry.peers,
+            shift: geometry.capacity.trailing_zeros(),
+            me: peers.index(),
+            asymmetric: peers.has_barrier(),
+            payload: PhantomData,
+        };
+        ring.sweep(peers);
+        ring
+    }
+
+    fn capacity(&self) -> u64 {
+        1 << self.shift
+    }
+
+    #[inline(always)]
+    fn lap(&self, ticket: u64) -> u64 {
+        ticket >> self.shift
+    }
+
+    /// The ticket of this slot in that lap.
+    fn ticket(&self, lap: u64, slot: u64) -> u64 {
+        lap << self.shift | slot
+    }
+
+    /// The slot of a ticket, whatever the ticket.
+    #[inline(always)]
+    fn slot(&self, ticket: u64) -> u64 {
+        ticket & (self.capacity() - 1)
+    }
+
+    #[inline(always)]
+    fn offset(&self, slot: u64) -> usize {
+        self.start + slot as usize * Self::SLOT
+    }
+
+    #[inline(always)]
+    fn payload(&self, slot: u64) -> usize {
+        self.offset(slot) + SLOT_HEADER
+    }
+
+    #[inline(always)]
+    fn word(&self, slot: u64) -> &AtomicU64 {
+        // SAFETY: `slot` is below the capacity, so its word lies in the region, at a multiple of 8.
+        unsafe { self.memory.word_unchecked(self.offset(slot)) }
+    }
+
+    #[inline(always)]
+    fn skip(&self, slot: u64) -> &AtomicU64 {
+        // SAFETY: as in `word`; the header of a slot is two words.
+        unsafe { self.memory.word_unchecked(self.offset(slot) + 8) }
+    }
+
+    /// How often the message in a slot was delivered: `lap:48 | times:16`.
+    fn redelivery(&self, slot: u64) -> &AtomicU64 {
+        self.memory.word(self.redeliveries + 8 * slot as usize)
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &AtomicU64 {
+        // SAFETY: the lines lie in every region.
+        unsafe { self.memory.word_unchecked(TAIL) }
+    }
+
+    #[inline(always)]
+    fn head(&self) -> &AtomicU64 {
+        // SAFETY: as in `tail`.
+        unsafe { self.memory.word_unchecked(HEAD) }
+    }
+
+    /// Where an owner counts its quarantines in a row.
+    fn quarantines(&self, owner: usize) -> Option<&AtomicU64> {
+        let field = memoffset::offset_of!(PeerRecord, quarantines);
+        (owner < self.peers).then(|| self.memory.word(Flavor::Mpmc.record_offset(owner) + field))
+    }
+
+    /// Replaces a slot's word, if it is still `from`. The claim and take edges.
+    fn exchange(&self, slot: u64, from: Word, to: Word) -> bool {
+        self.word(slot).compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Replaces a slot's skip word, if it is still `from`. The skip edge.
+    fn exchange_skip(&self, slot: u64, from: Skip, to: Skip) -> bool {
+        self.skip(slot).compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Looks at a slot.
+    fn look(&self, slot: u64) -> Result<View, Fault> {
+        let mut rounds = 0;
+        loop {
+            // Acquire: the publish and take edges, and the skip word after the word.
+            let word = Word(self.word(slot).load(Ordering::Acquire));
+            let phase = word.phase().ok_or_else(|| corrupt_word(word))?;
+            let plain = View { word, skip: Skip(0), phase, lap: word.lap(), owner: word.owner() };
+            if !self.asymmetric {
+                return Ok(plain);
+            }
+            // Acquire: the skip edge.
+            let skip = Skip(self.skip(slot).load(Ordering::Acquire));
+            let latest = plain.lap + u64::from(phase != Phase::Free);
+            match skip.kind() {
+                Some(Kind::Quar) if skip.laps() > 0 => {
+                    return Ok(View { word, skip, phase: Phase::Held, lap: skip.laps() - 1, owner: skip.owner() });
+                }
+                Some(Kind::Pub | Kind::Req) if skip.laps() <= latest => return Ok(View { skip, ..plain }),
+                Some(Kind::Pub | Kind::Req) if rounds < BUDGET => rounds += 1,
+                _ => return Err(Fault::Corrupt { what: "a slot's skip word", expected: latest, found: skip.0 }),
+            }
+            spin_loop();
+        }
+    }
+
+    /// Passes a slot over for the ticket of `lap`, the one behind the view's; says whether it was the one to do so.
+    fn bump(&self, slot: u64, view: &View) -> bool {
+        if self.asymmetric && view.skip.kind() == Some(Kind::Quar) {
+            self.exchange_skip(slot, view.skip, view.skip.bumped())
+        } else {
+            self.exchange(slot, view.word, view.word.bumped())
+        }
+    }
+
+    /// The first ticket at or behind `ticket` that nobody has claimed, as far as one walk around the ring tells.
+    fn frontier(&self, ticket: u64) -> Result<u64, Fault> {
+        let mut ticket = ticket;
+        for _ in 0..=2 * self.capacity() {
+            let (slot, lap) = (self.slot(ticket), self.lap(ticket));
+            let view = self.look(slot)?;
+            if view.lap < lap || view.lap == lap && view.phase == Phase::Free {
+                break;
+            }
+            ticket = self.behind_claimed(ticket, view.lap);
+        }
+        Ok(ticket)
+    }
+
+    /// A ticket behind `ticket` that is not behind the frontier, for a slot that is in `lap` already.
+    fn behind_claimed(&self, ticket: u64, lap: u64) -> u64 {
+        // If the slot is in lap l, all tickets up to its ticket in lap l - 1 were claimed.
+        let claimed = lap.saturating_sub(1);
+        ticket.wrapping_add(1).max(self.ticket(claimed, self.slot(ticket)).wrapping_add(1))
+    }
+
+    /// Messages between the hints, give or take what is going on.
+    fn len(&self, head: u64, tail: u64) -> Result<u64, Fault> {
+        let head = head.max(self.head().load(Ordering::Acquire));
+        let tail = self.frontier(tail.max(self.tail().load(Ordering::Acquire)))?;
+        // Consumers may have passed what the hint does not tell of, yet.
+        let mut head = head.max(tail.saturating_sub(self.capacity()));
+        while head < tail {
+            let view = self.look(self.slot(head))?;
+            let lap = self.lap(head);
+            if view.lap <= lap && !matches!(view.phase, Phase::Held | Phase::Reading) {
+                break;
+            }
+            head += 1;
+        }
+        Ok(tail - head.min(tail))
+    }
+}
+
+#[cold]
+fn corrupt_word(found: Word) -> Fault {
+    Fault::Corrupt { what: "a slot's word", expected: found.0 & !0b111, found: found.0 }
+}
+
+/// A slot is not in the lap that the ticket expects, or the one before: somebody forged a hint or a word.
+#[cold]
+fn corrupt_lap(expected: u64, found: u64) -> Fault {
+    Fault::Corrupt { what: "a slot's lap", expected, found }
+}

@@ -1,0 +1,251 @@
+//! Sending: claim, write, publish; and what follows when the slot was quarantined meanwhile.
+
+use crossbeam_utils::Backoff;
+
+use super::{
+    BUDGET, HINT_EVERY, Kind, NOBODY, Phase, QUARANTINES_MAX, RACES, Ring, STEPS, Skip, View, Word, corrupt_lap,
+};
+use crate::error::Fault;
+use crate::layout::Geometry;
+use crate::memory::Memory;
+use crate::ring::{Peers, Produce, PushError};
+use crate::sync::{Ordering, PlainAtomicU64, compiler_fence, fence};
+
+/// Lines to ask for ahead.
+const AHEAD: u64 = 2;
+
+/// The producing side: any number of them, in any number of processes.
+#[derive(Debug)]
+pub(crate) struct Producer<T> {
+    ring: Ring<T>,
+    /// A ticket that is not behind the frontier. Private to the handle, which threads may share.
+    next: PlainAtomicU64,
+}
+
+impl<T> Clone for Producer<T> {
+    fn clone(&self) -> Self {
+        // Relaxed: a hint to itself.
+        Self { ring: self.ring.clone(), next: PlainAtomicU64::new(self.next.load(Ordering::Relaxed)) }
+    }
+}
+
+impl<T> Produce<T> for Producer<T> {
+    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        Ok(Self { ring: unsafe { Ring::open(memory, geometry, peers) }, next: PlainAtomicU64::new(0) })
+    }
+
+    #[inline(always)]
+    fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError> {
+        let ticket = self.send(message, peers)?;
+        self.store_hint(ticket.wrapping_add(1));
+        Ok(())
+    }
+
+    fn push_slice(&self, messages: &[T], peers: &impl Peers) -> Result<usize, PushError> {
+        for (sent, message) in messages.iter().enumerate() {
+            match self.send(message, peers) {
+                Ok(ticket) if sent % HINT_EVERY == HINT_EVERY - 1 || sent == messages.len() - 1 => {
+                    self.store_hint(ticket.wrapping_add(1));
+                }
+                Ok(_) => {}
+                // What was sent was sent; the next call meets the error again.
+                Err(_) if sent > 0 => {
+                    self.store_hint(self.next.load(Ordering::Relaxed));
+                    return Ok(sent);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(messages.len())
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        self.ring.len(0, self.next.load(Ordering::Relaxed))
+    }
+
+    fn recover(&self, peers: &impl Peers) {
+        self.ring.recover(peers);
+    }
+}
+
+impl<T> Producer<T> {
+    /// Sends one message but for the shared hint; says in which ticket.
+    #[inline(always)]
+    fn send(&self, message: &T, peers: &impl Peers) -> Result<u64, PushError> {
+        // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
+        let start = self.next.load(Ordering::Relaxed);
+        let (slot, lap) = (self.ring.slot(start), self.ring.lap(start));
+        let claimed = Word::new(lap, Phase::Writing, self.ring.me);
+        // Without a look first: the line is fetched once, and for writing. Acquire: the take edge.
+        let claim =
+            self.ring.word(slot).compare_exchange(Word::free(lap).0, claimed.0, Ordering::Acquire, Ordering::Relaxed);
+        let ticket = match claim {
+            Ok(_) => start,
+            Err(_) => self.claim_from(self.start(), peers)?,
+        };
+        let ticket = if self.publish(ticket, message) { ticket } else { self.send_again(ticket, message, peers)? };
+        // Relaxed: a hint to itself.
+        self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
+        Ok(ticket)
+    }
+
+    #[inline(always)]
+    fn start(&self) -> u64 {
+        // Acquire: the hint edge.
+        self.next.load(Ordering::Relaxed).max(self.ring.tail().load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn store_hint(&self, ticket: u64) {
+        // Release: the hint edge.
+        self.ring.tail().store(ticket, Ordering::Release);
+    }
+
+    /// Claims the first ticket from `ticket` on that is to be had.
+    #[cold]
+    #[inline(never)]
+    fn claim_from(&self, ticket: u64, peers: &impl Peers) -> Result<u64, PushError> {
+        let ring = &self.ring;
+        let backoff = Backoff::new();
+        let (mut ticket, mut lost, mut bumps, mut walked, mut steps) = (ticket, 0, 0, 0, 0);
+        while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
+            let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
+            let view = ring.look(slot).map_err(PushError::Fault)?;
+            walked += 1;
+            if view.lap > lap || view.lap == lap && view.phase != Phase::Free {
+                ticket = ring.behind_claimed(ticket, view.lap);
+                steps += 1;
+                if steps % STEPS == 0 {
+                    ticket = ticket.max(ring.tail().load(Ordering::Acquire));
+                }
+                continue;
+            }
+            if view.lap == lap {
+                if ring.exchange(slot, view.word, Word::new(lap, Phase::Writing, ring.me)) {
+                    return Ok(ticket);
+                }
+                lost += 1;
+                walked -= 1;
+                backoff.spin();
+                continue;
+            }
+            if view.lap + 1 != lap {
+                return Err(PushError::Fault(corrupt_lap(lap, view.lap)));
+            }
+            match view.phase {
+                Phase::Free => return Err(PushError::Fault(corrupt_lap(lap, view.lap))),
+                Phase::Writing if peers.is_known_dead(view.owner) => ring.reclaim(slot, view.owner, peers),
+                Phase::Full | Phase::Writing => return Err(PushError::Full),
+                Phase::Held | Phase::Reading if bumps >= ring.capacity() => return Err(PushError::Full),
+                Phase::Held | Phase::Reading => {
+                    if self.pass_over(slot, &view, peers) {
+                        ticket = ticket.wrapping_add(1);
+                        bumps += 1;
+                    }
+                }
+            }
+        }
+        Err(PushError::Fault(Fault::Contended))
+    }
+
+    /// Passes over a slot that is out of circulation, or puts it back if its owner is dead; says whether the ticket behind
+    /// the view's is used up by that.
+    fn pass_over(&self, slot: u64, view: &View, peers: &impl Peers) -> bool {
+        let dead = view.owner == NOBODY || peers.is_known_dead(view.owner);
+        match (view.phase, dead) {
+            (Phase::Reading, true) => self.ring.redeliver(slot, view, peers),
+            (_, true) => {
+                self.ring.reclaim(slot, view.owner, peers);
+                false
+            }
+            (_, false) => self.ring.bump(slot, view),
+        }
+    }
+
+    /// Writes the payload into a claimed slot and publishes it; `false` if the slot was quarantined before.
+    #[inline(always)]
+    fn publish(&self, ticket: u64, message: &T) -> bool {
+        let ring = &self.ring;
+        let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
+        // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says; T has no padding.
+        unsafe { ring.memory.store(ring.payload(slot), message) };
+        let full = Word::new(lap, Phase::Full, ring.me);
+        if !ring.asymmetric {
+            let claimed = Word::new(lap, Phase::Writing, ring.me);
+            // Release: the publish edge. AcqRel for what may follow a failure.
+            return ring.exchange(slot, claimed, full);
+        }
+        // Release: the publish edge.
+        ring.word(slot).store(full.0, Ordering::Release);
+        // The other half of the barrier that whoever quarantines issues.
+        compiler_fence(Ordering::SeqCst);
+        // Relaxed: if it asks for more, `settle` reads it again.
+        let settled = Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled();
+        ring.memory.prefetch(ring.offset(ring.slot(ticket.wrapping_add(AHEAD))));
+        settled || self.settle(slot, lap, full)
+    }
+
+    /// Mode A, with a request for the quarantine of this slot in sight: whether the message counts.
+    #[cold]
+    fn settle(&self, slot: u64, lap: u64, full: Word) -> bool {
+        // Orders the store of FULL before the loads below; whoever quarantines does the same with its barrier.
+        fence(Ordering::SeqCst);
+        for _ in 0..BUDGET {
+            let skip = Skip(self.ring.skip(slot).load(Ordering::Acquire));
+            if self.ring.word(slot).load(Ordering::Acquire) != full.0 || skip.laps() <= lap {
+                return true;
+            }
+            match skip.kind() {
+                Some(Kind::Req) if self.ring.exchange_skip(slot, skip, Skip::settled(lap)) => return true,
+                Some(Kind::Req) => {}
+                Some(Kind::Quar) => return false,
+                _ => return true,
+            }
+        }
+        true
+    }
+
+    /// Gives back the slot that was quarantined, and sends once more, as often as it takes.
+    #[cold]
+    #[inline(never)]
+    fn send_again(&self, ticket: u64, message: &T, peers: &impl Peers) -> Result<u64, PushError> {
+        let patience = self.ring.quarantines(self.ring.me).expect("a peer's own index lies in the table");
+        let mut ticket = ticket;
+        loop {
+            self.give_back(self.ring.slot(ticket)).map_err(PushError::Fault)?;
+            peers.made_room();
+            // Relaxed: a hint to consumers.
+            patience.store((patience.load(Ordering::Relaxed) + 1).min(QUARANTINES_MAX), Ordering::Relaxed);
+            ticket = self.claim_from(self.start(), peers)?;
+            if self.publish(ticket, message) {
+                patience.store(0, Ordering::Relaxed);
+                return Ok(ticket);
+            }
+        }
+    }
+
+    /// Puts a quarantined slot of this producer back into circulation.
+    fn give_back(&self, slot: u64) -> Result<(), Fault> {
+        let ring = &self.ring;
+        for _ in 0..4 * ring.capacity() + BUDGET {
+            let skip = Skip(ring.skip(slot).load(Ordering::Acquire));
+            if ring.asymmetric && skip.kind() == Some(Kind::Quar) && skip.owner() == ring.me && skip.laps() > 0 {
+                let lap = skip.laps() - 1;
+                // Release: whoever finds the skip word settled finds this. Only the owner writes the word meanwhile.
+                ring.word(slot).store(Word::new(lap, Phase::Held, ring.me).0, Ordering::Release);
+                // Fails if the slot was passed over once more.
+                ring.exchange_skip(slot, skip, Skip::settled(lap));
+                continue;
+            }
+            let word = Word(ring.word(slot).load(Ordering::Acquire));
+            if word.phase() != Some(Phase::Held) || word.owner() != ring.me {
+                return Err(super::corrupt_word(word));
+            }
+            if ring.exchange(slot, word, Word::free(word.lap() + 1)) {
+                return Ok(());
+            }
+        }
+        Err(Fault::Contended)
+    }
+}
