@@ -82,7 +82,7 @@ pub use wait::Wait;
 
 /// The types behind the aliases in [`spsc`] and [`mpmc`], for code that is generic over the flavor.
 pub mod channel_of {
-    pub use crate::channel::{Channel, Flavor, IntoIter, Iter, Mpmc, Receiver, Sender, Spsc, TryIter};
+    pub use crate::channel::{Channel, Ends, Flavor, IntoIter, Iter, Mpmc, Receiver, Sender, Spsc, TryIter};
 }
 
 /// One producer, one consumer.

@@ -11,17 +11,17 @@ use crate::ring::{Consume, Produce, mpmc, spsc};
 pub trait Flavor: Parts {}
 
 /// What a flavor is made of.
-pub(crate) trait Parts: 'static {
+pub(crate) trait Parts: Send + Sync + 'static {
     /// Its name in the header.
     const FLAVOR: layout::Flavor;
     /// Whether several peers share a role.
     const SHARED: bool = matches!(Self::FLAVOR, layout::Flavor::Mpmc);
     /// The producing side of its ring.
-    type Producer<T>: Produce<T>;
+    type Producer<T>: Produce<T> + Send;
     /// The consuming side of its ring.
-    type Consumer<T>: Consume<T>;
+    type Consumer<T>: Consume<T> + Send;
     /// How a handle holds its end: alone, or together with its clones.
-    type Hold<E>: Deref<Target = E> + From<E>;
+    type Hold<E: Send + Sync>: Deref<Target = E> + From<E> + Send;
 }
 
 /// One producer and one consumer at a time: wait-free.
@@ -39,14 +39,14 @@ impl Parts for Spsc {
     const FLAVOR: layout::Flavor = layout::Flavor::Spsc;
     type Producer<T> = spsc::Producer<T>;
     type Consumer<T> = spsc::Consumer<T>;
-    type Hold<E> = Alone<E>;
+    type Hold<E: Send + Sync> = Alone<E>;
 }
 
 impl Parts for Mpmc {
     const FLAVOR: layout::Flavor = layout::Flavor::Mpmc;
     type Producer<T> = mpmc::Producer<T>;
     type Consumer<T> = mpmc::Consumer<T>;
-    type Hold<E> = Arc<E>;
+    type Hold<E: Send + Sync> = Arc<E>;
 }
 
 /// A value in place, where a flavor without clones has no need for a shared one.

@@ -30,6 +30,9 @@ use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::{self, Region, Request};
 
+/// Both ends of a channel.
+pub type Ends<T, F> = (Sender<T, F>, Receiver<T, F>);
+
 /// Creates an anonymous channel and opens both of its ends, for two threads of this process.
 ///
 /// At least `capacity` messages fit. The channel lies in a sealed memfd; [`Channel::heap`] is the variant without any
@@ -46,7 +49,7 @@ use crate::region::{self, Region, Request};
 /// assert!(rx.recv().unwrap_err().is_disconnected()); // the sender was dropped
 /// # Ok::<(), ringway::Error>(())
 /// ```
-pub fn spsc_channel<T: Payload>(capacity: usize) -> Result<(Sender<T, Spsc>, Receiver<T, Spsc>), Error> {
+pub fn spsc_channel<T: Payload>(capacity: usize) -> Result<Ends<T, Spsc>, Error> {
     ends(capacity)
 }
 
@@ -74,11 +77,11 @@ pub fn spsc_channel<T: Payload>(capacity: usize) -> Result<(Sender<T, Spsc>, Rec
 /// assert_eq!(workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u64>(), 5050);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn mpmc_channel<T: Payload>(capacity: usize) -> Result<(Sender<T, Mpmc>, Receiver<T, Mpmc>), Error> {
+pub fn mpmc_channel<T: Payload>(capacity: usize) -> Result<Ends<T, Mpmc>, Error> {
     ends(capacity)
 }
 
-fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<(Sender<T, F>, Receiver<T, F>), Error> {
+fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
     let channel = Channel::anonymous(&Options::new().capacity(capacity))?;
     Ok((channel.sender()?, channel.receiver()?))
 }
@@ -114,7 +117,7 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<(Sender<T, F>, Receive
 pub struct Channel<T, F: Flavor> {
     region: Arc<Region>,
     options: Options,
-    payload: PhantomData<(fn(T) -> T, fn() -> F)>,
+    payload: PhantomData<fn(T) -> (T, F)>,
 }
 
 impl<T: Payload, F: Flavor> Channel<T, F> {

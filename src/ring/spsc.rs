@@ -53,7 +53,7 @@ struct Position<T> {
     /// Offset in the region of the message's place.
     place: Cell<usize>,
     end: usize,
-    payload: PhantomData<T>,
+    payload: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Position<T> {

@@ -17,6 +17,8 @@ use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 const PATIENCE: u64 = if cfg!(loom) { 1 } else { 128 };
 /// ... and one more for so many bytes of payload.
 const BYTES_A_LOOK: u64 = 32;
+/// log2 of the pauses that a consumer makes at most before it says *empty* while messages stream in.
+const LAG_MAX: u64 = if cfg!(loom) { 0 } else { 4 };
 
 /// The consuming side: any number of them, in any number of processes.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub(crate) struct Consumer<T> {
     ring: Ring<T>,
     /// A ticket that is not behind the first one to be delivered. Private to the handle, which threads may share.
     next: PlainAtomicU64,
+    /// The ticket at which this handle last found the ring empty.
+    emptied: PlainAtomicU64,
+    /// log2 of the pauses to make before saying *empty*; see [`Consumer::lags`].
+    lag: PlainAtomicU64,
 }
 
 /// A message taken under a guard: where it is, and how often others had it before.
@@ -46,14 +52,14 @@ enum Take {
 impl<T> Clone for Consumer<T> {
     fn clone(&self) -> Self {
         // Relaxed: a hint to itself.
-        Self { ring: self.ring.clone(), next: PlainAtomicU64::new(self.next.load(Ordering::Relaxed)) }
+        Self::at(self.ring.clone(), self.next.load(Ordering::Relaxed))
     }
 }
 
 impl<T> Consume<T> for Consumer<T> {
     unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         // SAFETY: the caller's promise is the one that is asked for.
-        Ok(Self { ring: unsafe { Ring::open(memory, geometry, peers) }, next: PlainAtomicU64::new(0) })
+        Ok(Self::at(unsafe { Ring::open(memory, geometry, peers) }, 0))
     }
 
     #[inline(always)]
@@ -102,6 +108,11 @@ impl<T> Consume<T> for Consumer<T> {
 }
 
 impl<T> Consumer<T> {
+    fn at(ring: Ring<T>, next: u64) -> Self {
+        let [next, emptied, lag] = [next, next, 0].map(PlainAtomicU64::new);
+        Self { ring, next, emptied, lag }
+    }
+
     /// Takes one message but for the shared hint.
     #[inline(always)]
     fn take(&self, peers: &impl Peers) -> Result<(MaybeUninit<T>, u64), PopError> {
@@ -148,7 +159,7 @@ impl<T> Consumer<T> {
     fn take_from(&self, ticket: u64, take: Take, peers: &impl Peers) -> Result<(MaybeUninit<T>, u64, Word), PopError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
-        let (mut ticket, mut lost, mut walked, mut steps) = (ticket, 0, 0, 0);
+        let (mut ticket, mut lost, mut walked, mut steps, mut lagged) = (ticket, 0, 0, 0, false);
         while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PopError::Fault)?;
@@ -161,9 +172,10 @@ impl<T> Consumer<T> {
                 }
                 continue;
             }
+            let mut empty = false;
             match view.phase {
-                _ if view.lap < lap => return self.nothing_at(ticket, &view, peers),
-                Phase::Free => return self.nothing_at(ticket, &view, peers),
+                Phase::Free => empty = true,
+                _ if view.lap < lap => empty = true,
                 Phase::Held | Phase::Reading => ticket = ticket.wrapping_add(1),
                 Phase::Full if view.skip.requests(lap) => {
                     ring.exchange_skip(slot, view.skip, Skip::settled(lap));
@@ -183,7 +195,7 @@ impl<T> Consumer<T> {
                     walked -= 1;
                     backoff.spin();
                 }
-                Phase::Writing if !self.is_claimed(ticket.wrapping_add(1))? => return Err(PopError::Empty),
+                Phase::Writing if !self.is_claimed(ticket.wrapping_add(1))? => empty = true,
                 Phase::Writing => {
                     if self.has_changed(slot, &view) {
                         walked -= 1;
@@ -195,8 +207,36 @@ impl<T> Consumer<T> {
                     }
                 }
             }
+            if empty {
+                if lagged || !self.lags(ticket) {
+                    return self.nothing_at(ticket, &view, peers);
+                }
+                lagged = true;
+            }
         }
         Err(PopError::Fault(Fault::Contended))
+    }
+
+    /// Makes a pause at the frontier, if messages have been streaming in; says whether it did.
+    ///
+    /// A consumer that catches up with each message takes the line away from the producer while it writes the next one,
+    /// and both go at a third of their speed. One that lets a few messages gather does not. The pause grows while more
+    /// than one message comes between two empty moments, and shrinks otherwise, so an exchange of single messages never
+    /// pays it, and neither does an idle ring.
+    fn lags(&self, ticket: u64) -> bool {
+        // Relaxed: hints to itself.
+        let streams = ticket.wrapping_sub(self.emptied.load(Ordering::Relaxed)) > 1;
+        let lag = self.lag.load(Ordering::Relaxed);
+        let lag = if streams { (lag + 1).min(LAG_MAX) } else { lag.saturating_sub(1) };
+        self.emptied.store(ticket, Ordering::Relaxed);
+        self.lag.store(lag, Ordering::Relaxed);
+        if lag == 0 {
+            return false;
+        }
+        for _ in 0..1_u32 << lag {
+            spin_loop();
+        }
+        true
     }
 
     /// The ticket behind `ticket`, or a later one if everything before that was delivered.

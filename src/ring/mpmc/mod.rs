@@ -93,7 +93,7 @@ const STEPS: u32 = 3;
 /// The patience of consumers doubles with each quarantine of a send, up to this many.
 const QUARANTINES_MAX: u64 = 8;
 /// How often a batch stores the hint: whoever starts from an old one walks that far.
-const HINT_EVERY: usize = 32;
+const HINT_EVERY: usize = 8;
 
 /// What producers and consumers of one process have in common.
 #[derive(Debug)]

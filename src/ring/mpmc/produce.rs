@@ -11,9 +11,6 @@ use crate::memory::Memory;
 use crate::ring::{Peers, Produce, PushError};
 use crate::sync::{Ordering, PlainAtomicU64, compiler_fence, fence};
 
-/// Lines to ask for ahead.
-const AHEAD: u64 = 2;
-
 /// The producing side: any number of them, in any number of processes.
 #[derive(Debug)]
 pub(crate) struct Producer<T> {
@@ -181,9 +178,7 @@ impl<T> Producer<T> {
         // The other half of the barrier that whoever quarantines issues.
         compiler_fence(Ordering::SeqCst);
         // Relaxed: if it asks for more, `settle` reads it again.
-        let settled = Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled();
-        ring.memory.prefetch(ring.offset(ring.slot(ticket.wrapping_add(AHEAD))));
-        settled || self.settle(slot, lap, full)
+        Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled() || self.settle(slot, lap, full)
     }
 
     /// Mode A, with a request for the quarantine of this slot in sight: whether the message counts.
