@@ -20,7 +20,7 @@ pub(crate) use self::header::{HeaderPage, Mode, Request, read_header};
 use self::header::{check_header, check_length, write_header};
 pub(crate) use self::record::{enter_roll, peer_state_in, peer_states_in, strike_off, write_record};
 use crate::error::{Error, Role};
-use crate::layout::{Flavor, Geometry, PeerRecord};
+use crate::layout::{self, Flavor, Geometry, PeerRecord};
 use crate::lease;
 use crate::memory::Memory;
 use crate::peer::PeerState;
@@ -270,7 +270,10 @@ impl Region {
             Flavor::Spsc if acquire(role.index())? => Ok(role.index()),
             Flavor::Spsc => Err(Error::RoleTaken { role, holder: self.peer_state(role) }),
             Flavor::Mpmc => {
-                for index in 0..self.geometry.peers {
+                let peers = self.geometry.peers;
+                // Each question takes the kernel a walk over all locks, so begin where none is held yet.
+                let first = self.attached_ever() % peers;
+                for index in (first..peers).chain(0..first) {
                     if acquire(index)? {
                         return Ok(index);
                     }
@@ -278,6 +281,21 @@ impl Region {
                 Err(Error::NoPeerLeft { peers: self.geometry.peers })
             }
         }
+    }
+
+    /// MPMC: how many peers have ever been attached, to within those that are doing so.
+    fn attached_ever(&self) -> usize {
+        let roll = |role| match &self.store {
+            Store::File(file) => {
+                let mut roll = [0; 8];
+                // If it cannot be read, the search begins elsewhere.
+                let _ = file::read_at(file, &mut roll, layout::roll_offset(role) as u64);
+                u64::from_le_bytes(roll)
+            }
+            // Relaxed: where to begin a search.
+            Store::Heap(store) => store.heap.memory().roll(role).load(Ordering::Relaxed),
+        };
+        ((roll(Role::Sender) >> 32) + (roll(Role::Receiver) >> 32)) as usize
     }
 
     /// Whether anybody holds `role`.

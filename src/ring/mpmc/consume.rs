@@ -201,17 +201,18 @@ impl<T> Consumer<T> {
                         walked -= 1;
                         lost += 1;
                     } else if peers.is_dead(view.owner) {
-                        ring.reclaim(slot, view.owner, peers);
+                        ring.reclaim(slot, &view, peers);
                     } else {
                         self.quarantine(slot, &view, peers);
                     }
                 }
             }
             if empty {
-                if lagged || !self.lags(ticket) {
-                    return self.nothing_at(ticket, &view, peers);
+                if !lagged && self.lags(ticket) {
+                    lagged = true;
+                } else if !self.redelivers(ticket, &view, peers)? {
+                    return Err(PopError::Empty);
                 }
-                lagged = true;
             }
         }
         Err(PopError::Fault(Fault::Contended))
@@ -251,18 +252,15 @@ impl<T> Consumer<T> {
         }
     }
 
-    /// At the frontier: empty, unless a message that somebody refused or left behind can be delivered again.
-    fn nothing_at<R>(&self, ticket: u64, view: &View, peers: &impl Peers) -> Result<R, PopError> {
+    /// At the frontier: the ring is empty, unless a message that somebody refused or left behind became one again just now.
+    fn redelivers(&self, ticket: u64, view: &View, peers: &impl Peers) -> Result<bool, PopError> {
         if view.lap.wrapping_add(1) < self.ring.lap(ticket) {
             return Err(PopError::Fault(super::corrupt_lap(self.ring.lap(ticket), view.lap)));
         }
         // What was walked over needs no second walk. Relaxed: a hint to itself.
         self.next.store(ticket, Ordering::Relaxed);
         // Relaxed: whoever sets it tells the receivers afterwards.
-        if self.ring.memory.word(ORPHANED).load(Ordering::Relaxed) != 0 {
-            self.ring.redeliver_all(peers);
-        }
-        Err(PopError::Empty)
+        Ok(self.ring.memory.word(ORPHANED).load(Ordering::Relaxed) != 0 && self.ring.redeliver_all(peers))
     }
 
     /// Whether somebody has claimed `ticket`.

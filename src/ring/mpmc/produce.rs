@@ -132,7 +132,9 @@ impl<T> Producer<T> {
             }
             match view.phase {
                 Phase::Free => return Err(PushError::Fault(corrupt_lap(lap, view.lap))),
-                Phase::Writing if peers.is_known_dead(view.owner) => ring.reclaim(slot, view.owner, peers),
+                Phase::Writing if peers.is_known_dead(view.owner) => {
+                    ring.reclaim(slot, &view, peers);
+                }
                 Phase::Full | Phase::Writing => return Err(PushError::Full),
                 Phase::Held | Phase::Reading if bumps >= ring.capacity() => return Err(PushError::Full),
                 Phase::Held | Phase::Reading => {
@@ -153,7 +155,7 @@ impl<T> Producer<T> {
         match (view.phase, dead) {
             (Phase::Reading, true) => self.ring.redeliver(slot, view, peers),
             (_, true) => {
-                self.ring.reclaim(slot, view.owner, peers);
+                self.ring.reclaim(slot, view, peers);
                 false
             }
             (_, false) => self.ring.bump(slot, view),

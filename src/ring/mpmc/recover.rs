@@ -9,83 +9,104 @@ use crate::ring::Peers;
 use crate::sync::Ordering;
 
 impl<T> Ring<T> {
-    /// Settles everything that the last holder of this peer's index left behind. The caller holds the lease.
+    /// Settles everything that the last holder of this peer's index left behind. The caller holds the lease, and has not
+    /// handed out anything that could claim.
     pub(super) fn sweep(&self, peers: &impl Peers) {
         let attaches = Flavor::Mpmc.record_offset(self.me) + memoffset::offset_of!(PeerRecord, attaches);
         // Relaxed: written by the last holder, whose lease ended before ours began.
-        if self.memory.word(attaches).load(Ordering::Relaxed) != 0 {
-            (0..self.capacity()).for_each(|slot| self.reclaim(slot, self.me, peers));
+        if self.memory.word(attaches).load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for slot in 0..self.capacity() {
+            // Others may bump the slot meanwhile, at most once a lap.
+            for _ in 0..BUDGET {
+                match self.look(slot) {
+                    Ok(view) if view.owner == self.me && self.reclaim(slot, &view, peers) => {}
+                    _ => break,
+                }
+            }
         }
     }
 
-    /// Takes a slot out of the hands of `dead`, if it is there. The caller knows that nobody holds that index, or holds it
-    /// itself and has never used it.
-    pub(super) fn reclaim(&self, slot: u64, dead: usize, peers: &impl Peers) {
-        for _ in 0..BUDGET {
-            let word = Word(self.word(slot).load(Ordering::Acquire));
-            let skip = if self.asymmetric { Skip(self.skip(slot).load(Ordering::Acquire)) } else { Skip(0) };
-            if skip.kind() == Some(Kind::Quar) && skip.owner() == dead && skip.laps() > 0 {
-                let lap = skip.laps() - 1;
-                let held = Word::new(lap, Phase::Held, dead);
-                if word == held || self.exchange(slot, word, held) {
+    /// Takes a slot out of the hands of the view's owner; `false` if there was nothing to do.
+    ///
+    /// The view was read **before** the kernel was asked whether its owner is dead (or the caller holds that index, and has
+    /// never claimed with it). So nothing is read again here: every exchange is from what was seen, or from what this call
+    /// itself has put there, and fails if a newcomer of that index was faster.
+    ///
+    /// In mode A a slot that is being written is first quarantined and then given back, as a live owner would do it: so a
+    /// peer that is stopped in the middle of this leaves a slot that the others pass over.
+    pub(super) fn reclaim(&self, slot: u64, view: &View, peers: &impl Peers) -> bool {
+        let View { word, skip, phase, lap, owner } = *view;
+        match phase {
+            Phase::Free => false,
+            Phase::Full => {
+                // Or a late request could become a quarantine that names the index's next holder.
+                let requested = skip.requests(lap);
+                if requested {
                     self.exchange_skip(slot, skip, Skip::settled(lap));
                 }
-                continue;
+                requested
             }
-            if word.owner() != dead {
-                return;
+            Phase::Writing if self.asymmetric => {
+                let quarantine = Skip::new(lap, Kind::Quar, owner);
+                let undecided = skip.laps() <= lap || skip.requests(lap);
+                if undecided && self.exchange_skip(slot, skip, quarantine) {
+                    self.give_back_for(slot, word, quarantine, peers);
+                }
+                undecided
             }
-            let lap = word.lap();
-            let done = match word.phase() {
-                // First the skip word, or a late request could turn into a quarantine of the next lap's owner.
-                Some(Phase::Writing | Phase::Full) if skip.requests(lap) => {
-                    self.exchange_skip(slot, skip, Skip::settled(lap));
-                    false
-                }
-                Some(Phase::Writing) if self.asymmetric && skip.laps() <= lap => {
-                    self.exchange_skip(slot, skip, Skip::settled(lap));
-                    false
-                }
-                Some(Phase::Writing | Phase::Held) => {
-                    let freed = self.exchange(slot, word, Word::free(lap + 1));
-                    if freed {
-                        peers.made_room();
-                    }
-                    freed
-                }
-                Some(Phase::Reading) if dead != NOBODY => {
-                    let orphaned = self.exchange(slot, word, word.with(Phase::Reading, NOBODY));
-                    if orphaned {
-                        // Release: after the word.
-                        self.memory.word(ORPHANED).store(1, Ordering::Release);
-                        peers.made_message();
-                    }
-                    orphaned
-                }
-                _ => true,
-            };
-            if done {
-                return;
+            Phase::Held if skip.kind() == Some(Kind::Quar) => {
+                self.give_back_for(slot, word, skip, peers);
+                true
             }
+            Phase::Writing | Phase::Held => {
+                if self.exchange(slot, word, Word::free(lap + 1)) {
+                    peers.made_room();
+                }
+                true
+            }
+            Phase::Reading => {
+                if owner != NOBODY && self.exchange(slot, word, word.with(Phase::Reading, NOBODY)) {
+                    // Release: after the word.
+                    self.memory.word(ORPHANED).store(1, Ordering::Release);
+                    peers.made_message();
+                }
+                owner != NOBODY
+            }
+        }
+    }
+
+    /// The way back of a quarantined slot, for an owner that is dead.
+    fn give_back_for(&self, slot: u64, word: Word, skip: Skip, peers: &impl Peers) {
+        let lap = skip.laps() - 1;
+        let held = Word::new(lap, Phase::Held, skip.owner());
+        let given_back = (word == held || self.exchange(slot, word, held))
+            && self.exchange_skip(slot, skip, Skip::settled(lap))
+            && self.exchange(slot, held, Word::free(lap + 1));
+        if given_back {
+            peers.made_room();
         }
     }
 
     /// Looks at every slot; says whether no message can come of what others hold.
     pub(super) fn recover(&self, peers: &impl Peers) -> bool {
         let mut settled = true;
-        // Most slots in trouble have one owner.
-        let mut asked = (NOBODY, true);
+        // Most slots in trouble have one owner. That one was alive a moment ago may be remembered; that one is dead must be
+        // asked after each look.
+        let mut alive = self.me;
         for slot in 0..self.capacity() {
             let Ok(view) = self.look(slot) else { continue };
             match view.phase {
                 Phase::Free | Phase::Full => continue,
                 Phase::Writing | Phase::Held | Phase::Reading => {}
             }
-            if view.owner != asked.0 {
-                asked = (view.owner, peers.is_dead(view.owner));
-            }
-            if asked.1 {
-                self.reclaim(slot, view.owner, peers);
+            if view.owner != alive {
+                if view.owner == NOBODY || peers.is_dead(view.owner) {
+                    self.reclaim(slot, &view, peers);
+                } else {
+                    alive = view.owner;
+                }
             }
             settled &= view.phase != Phase::Reading || view.owner == self.me;
         }
@@ -116,8 +137,9 @@ impl<T> Ring<T> {
         done
     }
 
-    /// Moves the frontier on until everything that waits for its redelivery is a message again, or the ring is full.
-    pub(super) fn redeliver_all(&self, peers: &impl Peers) {
+    /// Moves the frontier on until everything that waits for its redelivery is a message again, or the ring is full; says
+    /// whether any became one.
+    pub(super) fn redeliver_all(&self, peers: &impl Peers) -> bool {
         let orphaned = self.memory.word(ORPHANED);
         // AcqRel: what is refused from now on sets it again.
         orphaned.swap(0, Ordering::AcqRel);
@@ -126,13 +148,14 @@ impl<T> Ring<T> {
             word.phase() == Some(Phase::Reading) && word.owner() == NOBODY
         };
         let mut left = (0..self.capacity()).filter(orphans).count();
-        let Ok(mut ticket) = self.frontier(self.tail().load(Ordering::Acquire)) else { return };
+        let (mut any, frontier) = (false, self.frontier(self.tail().load(Ordering::Acquire)));
+        let Ok(mut ticket) = frontier else { return false };
         for _ in 0..2 * self.capacity() + BUDGET {
             if left == 0 {
-                return;
+                return any;
             }
             let (slot, lap) = (self.slot(ticket), self.lap(ticket));
-            let Ok(view) = self.look(slot) else { return };
+            let Ok(view) = self.look(slot) else { break };
             if view.lap > lap || view.lap == lap && view.phase != Phase::Free {
                 ticket = self.behind_claimed(ticket, view.lap);
                 continue;
@@ -142,6 +165,7 @@ impl<T> Ring<T> {
                 Phase::Reading if view.owner == NOBODY => {
                     let done = self.redeliver(slot, &view, peers);
                     left -= usize::from(done);
+                    any |= done;
                     done
                 }
                 Phase::Held | Phase::Reading => self.bump(slot, &view),
@@ -153,6 +177,8 @@ impl<T> Ring<T> {
                 self.tail().store(ticket, Ordering::Release);
             }
         }
+        // Release: after the words.
         orphaned.store(1, Ordering::Release);
+        any
     }
 }

@@ -1,22 +1,14 @@
-//! Loom explores the handles as they ship, on the heap backing, with capacity 2 and a payload that fills a block, so that
-//! three messages wrap the ring. Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib models`.
-//!
-//! Loom sees every reordering that the orderings in the code permit, but no membarrier: `tests/model_wait.rs` is for
-//! that one, and for lost wake-ups.
+//! One producer, one consumer.
 
 use loom::thread;
 
-use super::{Channel, Options, Receiver, Sender};
+use super::{Message, explore, message};
+use crate::Options;
 use crate::error::{RecvError, TryRecvError, TrySendError};
+use crate::layout::{BLOCKS, Flavor, Geometry, PAGE};
 use crate::ring::spsc::Consumer;
+use crate::spsc::{Channel, Receiver, Sender};
 use crate::wait::Wait;
-
-/// Four words, of which each must arrive together with the others. One message a block.
-type Message = [u64; 4];
-
-fn message(number: u64) -> Message {
-    [number; 4]
-}
 
 fn open(capacity: usize) -> Channel<Message> {
     Channel::heap(&Options::new().capacity(capacity).wait(Wait::Park).membarrier(false)).unwrap()
@@ -25,13 +17,6 @@ fn open(capacity: usize) -> Channel<Message> {
 fn ends(capacity: usize) -> (Sender<Message>, Receiver<Message>) {
     let channel = open(capacity);
     (channel.sender().unwrap(), channel.receiver().unwrap())
-}
-
-fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 20_000;
-    builder.check(model);
 }
 
 #[test]
@@ -135,19 +120,18 @@ fn batches_are_published_block_by_block() {
 #[should_panic]
 fn a_ring_that_publishes_before_it_writes_is_found_out() {
     explore(|| {
-        let heap = crate::sys::heap::Heap::new(2 * crate::layout::PAGE).unwrap();
+        let heap = crate::sys::heap::Heap::new(2 * PAGE).unwrap();
         let memory = heap.memory();
         let heap = loom::sync::Arc::new(heap);
         let writer = {
             let heap = loom::sync::Arc::clone(&heap);
             thread::spawn(move || {
                 let memory = heap.memory();
-                let block = crate::layout::BLOCKS;
-                memory.word(block).store(1, crate::sync::Ordering::Release);
-                memory.word(block + 8).store(5, crate::sync::Ordering::Relaxed);
+                memory.word(BLOCKS).store(1, crate::sync::Ordering::Release);
+                memory.word(BLOCKS + 8).store(5, crate::sync::Ordering::Relaxed);
             })
         };
-        let geometry = crate::layout::Geometry::new(2, 8).unwrap();
+        let geometry = Geometry::new(Flavor::Spsc, 2, 8, 0).unwrap();
         // SAFETY: the heap outlives the consumer, the geometry is the payload's, and nobody else consumes.
         #[allow(unsafe_code)]
         let consumer = unsafe { Consumer::<u64>::resume(memory, &geometry) }.unwrap();

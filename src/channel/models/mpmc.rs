@@ -1,0 +1,158 @@
+//! Several producers and consumers.
+
+use loom::thread;
+
+use super::{Message, explore, explore_up_to, message};
+use crate::Options;
+use crate::error::{RecvError, TryRecvError, TrySendError};
+use crate::mpmc::{Channel, Receiver, Sender};
+use crate::wait::Wait;
+
+fn open() -> Channel<Message> {
+    Channel::heap(&Options::new().capacity(2).peers(4).wait(Wait::Park).membarrier(false)).unwrap()
+}
+
+fn ends() -> (Sender<Message>, Receiver<Message>) {
+    let channel = open();
+    (channel.sender().unwrap(), channel.receiver().unwrap())
+}
+
+fn send(tx: &Sender<Message>, number: u64) {
+    while let Err(error) = tx.try_send(message(number)) {
+        assert!(matches!(error, TrySendError::Full(_)), "{error}");
+        thread::yield_now();
+    }
+}
+
+/// Receives until there are no more senders.
+fn drain(rx: &Receiver<Message>) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    loop {
+        match rx.try_recv() {
+            Ok(found) => {
+                assert_eq!(found, message(found[0]), "torn");
+                numbers.push(found[0]);
+            }
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(TryRecvError::Disconnected) => return numbers,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn two_producers_and_a_consumer() {
+    // A consumer has no patience here, so slots are quarantined, given back, and their messages sent again.
+    explore(|| {
+        let (tx, rx) = ends();
+        let others = tx.clone();
+        let sender = thread::spawn(move || send(&others, 10));
+        let receiver = thread::spawn(move || drain(&rx));
+        send(&tx, 0);
+        drop(tx);
+        sender.join().unwrap();
+        let mut numbers = receiver.join().unwrap();
+        numbers.sort();
+        assert_eq!(numbers, [0, 10]);
+    });
+}
+
+#[test]
+fn messages_arrive_in_order_over_a_wrap() {
+    explore(|| {
+        let (tx, rx) = ends();
+        let sender = thread::spawn(move || (0..3).for_each(|number| send(&tx, number)));
+        assert_eq!(drain(&rx), [0, 1, 2]);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn two_consumers_share_without_loss_or_duplicate() {
+    explore_up_to(2, || {
+        let (tx, rx) = ends();
+        send(&tx, 0);
+        let other = rx.clone();
+        let sender = thread::spawn(move || send(&tx, 1));
+        let attempt =
+            |rx: &Receiver<Message>| rx.try_recv().ok().inspect(|found| assert_eq!(*found, message(found[0])));
+        let receiver = thread::spawn(move || attempt(&other));
+        let mine = attempt(&rx);
+        let theirs = receiver.join().unwrap();
+        sender.join().unwrap();
+        let taken = [mine, theirs].into_iter().flatten().map(|found| found[0]);
+        let mut all: Vec<_> = taken.chain(drain(&rx)).collect();
+        all.sort();
+        assert_eq!(all, [0, 1]);
+    });
+}
+
+#[test]
+fn what_is_refused_comes_back_and_what_is_acknowledged_does_not() {
+    explore(|| {
+        let (tx, rx) = ends();
+        send(&tx, 0);
+        let other = rx.clone();
+        let receiver = thread::spawn(move || {
+            let guard = other.try_recv_guard().ok()?;
+            assert_eq!(*guard, message(guard[0]), "torn");
+            if guard.redeliveries() == 0 { guard.nack().map(|()| None) } else { guard.ack().map(Some) }.unwrap()
+        });
+        // It may find the ring full: one slot under guard, one ticket void.
+        let sender = thread::spawn(move || tx.try_send(message(1)).is_ok());
+        let refused = rx.try_recv_guard().map(|guard| guard.nack());
+        assert!(matches!(refused, Err(TryRecvError::Empty | TryRecvError::Disconnected) | Ok(Ok(()))), "{refused:?}");
+        let acknowledged = receiver.join().unwrap().map(|found| found[0]);
+        let sent = sender.join().unwrap();
+        let mut all: Vec<_> = drain(&rx).into_iter().chain(acknowledged).collect();
+        all.sort();
+        assert_eq!(all, if sent { vec![0, 1] } else { vec![0] });
+    });
+}
+
+#[test]
+fn a_ring_of_two_under_guard_passes_messages_on() {
+    explore_up_to(2, || {
+        let (tx, rx) = ends();
+        send(&tx, 0);
+        let guard = rx.recv_guard().unwrap();
+        let sender = thread::spawn(move || (1..4).for_each(|number| send(&tx, number)));
+        let mut received = Vec::new();
+        while received.len() < 3 {
+            match rx.try_recv() {
+                Ok(found) => received.push(found[0]),
+                Err(TryRecvError::Empty) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        sender.join().unwrap();
+        assert_eq!((received, guard.ack()), (vec![1, 2, 3], Ok(message(0))));
+    });
+}
+
+#[test]
+fn the_last_sender_ends_the_stream() {
+    explore(|| {
+        let (tx, rx) = ends();
+        let other = tx.clone();
+        let sender = thread::spawn(move || other.send(message(7)).unwrap());
+        drop(tx);
+        assert_eq!(rx.recv(), Ok(message(7)));
+        assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_blocked_sender_is_released_by_a_receive_or_by_the_end_of_the_last_receiver() {
+    explore(|| {
+        let (tx, rx) = ends();
+        send(&tx, 0);
+        send(&tx, 1);
+        let sender = thread::spawn(move || tx.send(message(2)).is_ok());
+        assert_eq!(rx.recv(), Ok(message(0)));
+        drop(rx);
+        // Either is right: the message was sent before the end, or not at all.
+        let _ = sender.join().unwrap();
+    });
+}
