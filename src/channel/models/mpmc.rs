@@ -89,7 +89,7 @@ fn two_consumers_share_without_loss_or_duplicate() {
 
 #[test]
 fn what_is_refused_comes_back_and_what_is_acknowledged_does_not() {
-    explore(|| {
+    explore_up_to(2, || {
         let (tx, rx) = ends();
         send(&tx, 0);
         let other = rx.clone();
