@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use zerocopy::{FromBytes, FromZeros};
+use zerocopy::FromBytes;
 
 use crate::error::Role;
 use crate::layout::{self, Flavor, PeerRecord};
@@ -67,11 +67,17 @@ fn role_code(role: Role) -> u64 {
     }
 }
 
-fn read_record(file: &File, flavor: Flavor, index: usize) -> PeerRecord {
-    let mut record = [0; size_of::<PeerRecord>()];
-    // A file that was truncated under us tells nothing: zeroes, as for a peer that never was.
-    let _ = file::read_at(file, &mut record, flavor.record_offset(index) as u64);
-    PeerRecord::read_from_bytes(&record).unwrap_or_else(|_| PeerRecord::new_zeroed())
+/// The records of so many peers, in one call; those of a file that was truncated under us are zero, as for a peer that
+/// never was.
+fn read_records(file: &File, flavor: Flavor, first: usize, peers: usize) -> impl Iterator<Item = PeerRecord> {
+    let mut table = vec![0; peers * layout::PEER_STRIDE];
+    let _ = file::read_at(file, &mut table, flavor.record_offset(first) as u64);
+    let record = move |index: usize| {
+        let (record, _) =
+            PeerRecord::read_from_prefix(&table[index * layout::PEER_STRIDE..]).expect("it fits a stride");
+        record
+    };
+    (0..peers).map(record)
 }
 
 fn state(record: &PeerRecord, leased: bool, closed: bool) -> PeerState {
@@ -85,17 +91,16 @@ pub(crate) fn peer_state_in(file: &File, role: Role) -> PeerState {
     let mut event = [0; 4];
     let _ = file::read_at(file, &mut event, layout::event_offset(role) as u64);
     let closed = u32::from_le_bytes(event) & CLOSED != 0;
-    let record = read_record(file, Flavor::Spsc, role.index());
+    let record = read_records(file, Flavor::Spsc, role.index(), 1).next().expect("one was asked for");
     state(&record, lease::is_held(file.as_fd(), role.index()), closed)
 }
 
 /// What an MPMC region's file tells about the peers of `role`: those that live, and those that crashed and whose index
 /// nobody has taken since.
 pub(crate) fn peer_states_in(file: &File, peers: usize, role: Role) -> Vec<PeerState> {
-    let of_role = |index| {
-        let record = read_record(file, Flavor::Mpmc, index);
+    let of_role = |(index, record): (usize, PeerRecord)| {
         (record.role == role_code(role) && record.attached == 1)
             .then(|| state(&record, lease::is_held(file.as_fd(), index), false))
     };
-    (0..peers).filter_map(of_role).collect()
+    read_records(file, Flavor::Mpmc, 0, peers).enumerate().filter_map(of_role).collect()
 }
