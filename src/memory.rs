@@ -12,9 +12,10 @@
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::error::Role;
+use crate::error::{Error, Fault, Role};
 use crate::layout::{self, stride};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::process::Wiped;
 
 #[cfg(not(loom))]
 type Base = u8;
@@ -79,6 +80,28 @@ impl Memory {
     pub(crate) fn roll(&self, role: Role) -> &AtomicU64 {
         // SAFETY: the offset is a multiple of 8, and the rolls lie before the blocks, in every region.
         unsafe { self.word_unchecked(layout::roll_offset(role)) }
+    }
+}
+
+/// A mapped region that a child of `fork` does not have, and knows that it does not.
+#[derive(Debug)]
+pub(crate) struct Anchor {
+    base: Wiped<Base>,
+    length: usize,
+}
+
+impl Anchor {
+    pub(crate) fn new(memory: Memory) -> Result<Self, Error> {
+        Ok(Self { base: Wiped::new(memory.base)?, length: memory.length })
+    }
+
+    /// The region, for one operation: whoever keeps it longer would miss a fork.
+    #[inline(always)]
+    pub(crate) fn memory(&self) -> Result<Memory, Fault> {
+        match self.base.get() {
+            Some(base) => Ok(Memory { base, length: self.length }),
+            None => Err(Fault::Forked),
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl Barrier {
     pub(crate) fn light(self) {
         match self {
             Self::Membarrier => compiler_fence(Ordering::SeqCst),
-            Self::Fence => fence(Ordering::SeqCst),
+            Self::Fence => costly_fence(),
         }
     }
 
@@ -103,6 +103,12 @@ impl Barrier {
             Self::Fence => fence(Ordering::SeqCst),
         }
     }
+}
+
+/// Tells the compiler that the branch to it is the rare one.
+#[cold]
+fn costly_fence() {
+    fence(Ordering::SeqCst);
 }
 
 /// W3 and W4: wakes the owner of `event` if it may be asleep. The caller has published, and passed the light barrier.

@@ -94,12 +94,6 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
         self.announced.store(1, Ordering::Relaxed);
     }
 
-    /// The word in which the other side tells about itself.
-    #[inline(always)]
-    fn theirs(&self) -> &AtomicU32 {
-        self.attachment.memory().event(Self::ROLE.other())
-    }
-
     /// The word in which this side tells about itself, and on which it sleeps.
     fn mine(&self) -> &AtomicU32 {
         self.attachment.memory().event(Self::ROLE)
@@ -123,43 +117,17 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
         self.region.peer_states(Self::ROLE.other())
     }
 
-    /// The check that precedes every access to the region: after a fork the child has no mapping.
-    #[inline(always)]
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        if self.mark.is_ours() { Ok(()) } else { Err(Fault::Forked) }
-    }
-
     /// Whether the other side has dropped its handles; a plain load of a line that hardly ever changes.
     ///
     /// Senders may be content with Relaxed: they only conclude that nobody will receive. To a receiver, what was sent
     /// before the end must be visible.
     #[inline(always)]
-    fn is_closed_as(&self, ordering: Ordering) -> bool {
+    fn is_closed(&self, memory: &Memory, ordering: Ordering) -> bool {
         if F::SHARED {
-            let roll = self.memory().roll(Self::ROLE.other()).load(ordering);
+            let roll = memory.roll(Self::ROLE.other()).load(ordering);
             roll as u32 == 0 && roll != 0 && !self.stay_open
         } else {
-            self.theirs().load(ordering) & CLOSED != 0
-        }
-    }
-
-    /// [`Endpoint::is_closed_as`] for senders.
-    #[inline(always)]
-    pub(super) fn is_closed(&self) -> bool {
-        self.is_closed_as(Ordering::Relaxed)
-    }
-
-    /// Wakes the other side if it sleeps, for the sake of `count` messages; called after everything that it may be waiting
-    /// for.
-    #[inline(always)]
-    pub(super) fn published(&self, count: usize) {
-        if F::SHARED {
-            // Published by a store in mode A, where the barrier is a light one; else by an exchange.
-            self.barrier.light_after_exchange();
-            wait::wake_some(self.theirs(), count);
-        } else {
-            self.barrier.light();
-            wait::wake(self.theirs());
+            memory.event(Self::ROLE.other()).load(ordering) & CLOSED != 0
         }
     }
 
@@ -168,7 +136,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
     /// The order matters: the lease is taken before the count of attaches grows, so a count that was seen, followed by a
     /// free lease, proves that whoever counted has ended.
     pub(super) fn is_gone(&self) -> bool {
-        if self.is_closed_as(Ordering::Acquire) {
+        if self.is_closed(self.memory(), Ordering::Acquire) {
             return true;
         }
         let other = Self::ROLE.other();
@@ -185,7 +153,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
     /// [`Endpoint::is_gone`] for those who poll: a closed handle is seen at once, a lease is asked about at most once a
     /// tick of the coarse clock (1 to 10 ms), because that is a system call.
     pub(super) fn has_died(&self) -> bool {
-        self.is_closed_as(Ordering::Acquire) || is_first_in_tick(&self.looked) && self.is_gone()
+        self.is_closed(self.memory(), Ordering::Acquire) || is_first_in_tick(&self.looked) && self.is_gone()
     }
 
     /// Repeats `attempt` until it yields something, the deadline passes, or the other side is gone; polls first and then
@@ -222,10 +190,10 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
         };
         loop {
             for _ in 0..POLLS {
+                spin_loop();
                 if let Some(result) = attempt() {
                     return Some(Ok(result));
                 }
-                spin_loop();
             }
             if self.has_died() && recover() {
                 return Some(attempt().ok_or(Ended::Gone));
@@ -255,7 +223,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
         let mut slice = FIRST_SLICE;
         // The other side is gone, but somebody holds a message of which one may still come.
         let mut unsettled = false;
-        let mut gone = self.is_closed_as(Ordering::Acquire) && recover();
+        let mut gone = self.is_closed(self.memory(), Ordering::Acquire) && recover();
         loop {
             let announced = if F::SHARED {
                 wait::announce_among(self.mine(), self.barrier)
@@ -273,7 +241,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
             if left.is_zero() {
                 return Err(Ended::Timeout);
             }
-            if unsettled || !self.is_closed() {
+            if unsettled || !self.is_closed(self.memory(), Ordering::Relaxed) {
                 wait::sleep(self.mine(), announced, left);
             }
             if let Some(result) = attempt() {
@@ -281,7 +249,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
             }
             // Woken by nobody: then, and only then, ask the kernel whether anybody is left to do it.
             let slept_through = !cfg!(loom) && now.elapsed() >= left;
-            let over = if slept_through { self.is_gone() } else { self.is_closed_as(Ordering::Acquire) };
+            let over = if slept_through { self.is_gone() } else { self.is_closed(self.memory(), Ordering::Acquire) };
             let settled = (slept_through || over) && recover();
             (gone, unsettled) = (over && settled, over && !settled);
             if slept_through {
@@ -301,6 +269,30 @@ fn is_first_in_tick(last: &PlainAtomicU64) -> bool {
 }
 
 impl<F: Parts, const SENDER: bool> Peers for Endpoint<F, SENDER> {
+    #[inline(always)]
+    fn check(&self) -> Result<(), Fault> {
+        if self.mark.is_ours() { Ok(()) } else { Err(Fault::Forked) }
+    }
+
+    /// A plain load of a line that hardly ever changes.
+    #[inline(always)]
+    fn is_open(&self, memory: &Memory) -> bool {
+        !self.is_closed(memory, Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn published(&self, memory: &Memory, count: usize) {
+        let theirs = memory.event(Self::ROLE.other());
+        if F::SHARED {
+            // Published by a store in mode A, where the barrier is a light one; else by an exchange.
+            self.barrier.light_after_exchange();
+            wait::wake_some(theirs, count);
+        } else {
+            self.barrier.light();
+            wait::wake(theirs);
+        }
+    }
+
     fn index(&self) -> usize {
         self.attachment.index()
     }

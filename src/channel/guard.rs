@@ -10,8 +10,8 @@ use super::flavor::Mpmc;
 use super::receiver::{Receiver, invalid};
 use crate::error::{Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::payload::{self, Payload};
-use crate::ring::PopError;
 use crate::ring::mpmc::Taken;
+use crate::ring::{Peers, PopError};
 
 /// A received message that is still in the channel: [`Guard::ack`] takes it out, anything else puts it back.
 ///
@@ -106,7 +106,6 @@ impl<T: Payload> Receiver<T, Mpmc> {
     /// # Errors
     /// As [`Receiver::try_recv`]. A message whose bytes are no `T` is dropped.
     pub fn try_recv_guard(&self) -> Result<Guard<'_, T>, TryRecvError> {
-        self.endpoint.check()?;
         match self.take_guarded()? {
             Some(guard) => Ok(guard),
             None if self.has_ended() => self.take_guarded()?.ok_or(TryRecvError::Disconnected),
@@ -134,7 +133,6 @@ impl<T: Payload> Receiver<T, Mpmc> {
     }
 
     fn take_guarded_until(&self, deadline: Option<Instant>) -> Result<Guard<'_, T>, RecvTimeoutError> {
-        self.endpoint.check()?;
         match self.endpoint.block_on(deadline, || self.take_guarded().transpose(), || self.recover()) {
             Ok(guard) => Ok(guard?),
             Err(Ended::Timeout) => Err(RecvTimeoutError::Timeout),

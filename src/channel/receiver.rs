@@ -11,10 +11,11 @@ use super::endpoint::{Ended, ReceiverEnd};
 use super::flavor::{Flavor, Mpmc, Spsc};
 use super::sender::damaged;
 use crate::error::{Error, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::memory::Anchor;
 use crate::payload::{self, Payload};
 use crate::peer::PeerState;
 use crate::region::Region;
-use crate::ring::{Consume, PopError};
+use crate::ring::{Consume, Peers, PopError};
 use crate::wait::Wait;
 
 /// The receiving end of a channel.
@@ -47,10 +48,11 @@ pub struct Receiver<T, F: Flavor> {
 impl<T: Payload, F: Flavor> Receiver<T, F> {
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
         let endpoint = ReceiverEnd::open(region, wait)?;
+        let anchor = Anchor::new(*endpoint.memory())?;
         // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
         // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
         #[allow(unsafe_code)]
-        let ring = unsafe { F::Consumer::<T>::resume(*endpoint.memory(), region.geometry(), &endpoint) };
+        let ring = unsafe { F::Consumer::<T>::resume(anchor, region.geometry(), &endpoint) };
         let ring = ring.map_err(|fault| damaged(region, fault))?;
         endpoint.announce();
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
@@ -63,12 +65,16 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// may be seen some milliseconds late); [`TryRecvError::Fault`] for a message whose bytes are no `T`.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.endpoint.check()?;
         match self.take()? {
             Some(message) => Ok(message),
-            None if self.has_ended() => self.take()?.ok_or(TryRecvError::Disconnected),
-            None => Err(TryRecvError::Empty),
+            None => self.take_last(),
         }
+    }
+
+    /// What `try_recv` does when it has found nothing.
+    #[cold]
+    fn take_last(&self) -> Result<T, TryRecvError> {
+        if self.has_ended() { self.take()?.ok_or(TryRecvError::Disconnected) } else { Err(TryRecvError::Empty) }
     }
 
     /// Takes back what dead peers left in the ring; whether nothing can come of what other receivers hold.
@@ -86,7 +92,6 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     fn take(&self) -> Result<Option<T>, Fault> {
         match self.ring.pop(&*self.endpoint) {
             Ok(raw) => {
-                self.endpoint.published(1);
                 // SAFETY: `pop` has initialized every byte.
                 #[allow(unsafe_code)]
                 let message = unsafe { payload::validate(raw) };
@@ -101,16 +106,21 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] if the channel is empty and the sender has closed or crashed; [`RecvError::Fault`].
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.endpoint.check()?;
         match self.take()? {
             Some(message) => Ok(message),
-            None => self.take_until(None).map_err(|ended| match ended {
-                RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
-                RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout => RecvError::Disconnected,
-            }),
+            None => self.wait_for_message(),
         }
+    }
+
+    // Not inlined, so that `recv` is small; not cold, because a receiver that is faster than its sender lives here.
+    #[inline(never)]
+    fn wait_for_message(&self) -> Result<T, RecvError> {
+        self.take_until(None).map_err(|ended| match ended {
+            RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
+            RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout => RecvError::Disconnected,
+        })
     }
 
     /// Receives a message, waiting for at most `timeout`.
@@ -131,15 +141,13 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
 
     /// Without a deadline (which is one too far to be computed), for ever.
     fn recv_before(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        self.endpoint.check()?;
         match self.take()? {
             Some(message) => Ok(message),
             None => self.take_until(deadline),
         }
     }
 
-    // Not inlined, so that `recv` is small; not cold, because a receiver that is faster than its sender lives here.
-    #[inline(never)]
+    #[inline(always)]
     fn take_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         match self.endpoint.block_on(deadline, || self.take().transpose(), || self.recover()) {
             Ok(message) => message.map_err(RecvTimeoutError::Fault),
@@ -159,7 +167,6 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     where
         T: Copy,
     {
-        self.endpoint.check()?;
         match self.take_slice(messages)? {
             Some(taken) => Ok(taken),
             None if self.has_ended() => self.take_slice(messages)?.ok_or(TryRecvError::Disconnected),
@@ -175,7 +182,6 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     where
         T: Copy,
     {
-        self.endpoint.check()?;
         if let Some(taken) = self.take_slice(messages)? {
             return Ok(taken);
         }
@@ -189,20 +195,17 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     where
         T: Copy,
     {
-        let taken = self.ring.pop_slice(messages.len(), &*self.endpoint, |index, raw| {
+        let taken = self.ring.pop_slice(messages, &*self.endpoint, |raw| {
             // SAFETY: `pop_slice` has initialized every byte.
             #[allow(unsafe_code)]
             let message = unsafe { payload::validate(raw) };
-            messages[index] = message.map_err(|_| invalid::<T>())?;
-            Ok(())
+            message.map_err(|_| invalid::<T>())
         });
-        let taken = match taken {
+        match taken {
             Ok(taken) => Ok(Some(taken)),
+            Err(PopError::Empty) => Ok(None),
             Err(PopError::Fault(fault)) => Err(fault),
-            Err(PopError::Empty) => return Ok(None),
-        };
-        self.endpoint.published(messages.len());
-        taken
+        }
     }
 
     /// The messages to come, each waited for; ends when the sender is gone and the channel drained (or on a

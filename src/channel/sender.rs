@@ -10,10 +10,11 @@ use crossbeam_utils::CachePadded;
 use super::endpoint::{Ended, SenderEnd};
 use super::flavor::{Flavor, Mpmc, Spsc};
 use crate::error::{Error, Fault, SendError, SendSliceError, SendTimeoutError, TrySendError};
+use crate::memory::Anchor;
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::Region;
-use crate::ring::{Produce, PushError};
+use crate::ring::{Peers, Produce, PushError};
 use crate::wait::Wait;
 
 /// The sending end of a channel.
@@ -54,10 +55,11 @@ enum Cause {
 impl<T: Payload, F: Flavor> Sender<T, F> {
     pub(super) fn open(region: &Arc<Region>, wait: Wait) -> Result<Self, Error> {
         let endpoint = SenderEnd::open(region, wait)?;
+        let anchor = Anchor::new(*endpoint.memory())?;
         // SAFETY: the mapping lives in `endpoint`, hence in `Self`; the geometry was computed for the size of T when the
         // header was checked against T, which has no padding because it is `IntoBytes`; the endpoint holds the lease.
         #[allow(unsafe_code)]
-        let ring = unsafe { F::Producer::<T>::resume(*endpoint.memory(), region.geometry(), &endpoint) };
+        let ring = unsafe { F::Producer::<T>::resume(anchor, region.geometry(), &endpoint) };
         let ring = ring.map_err(|fault| damaged(region, fault))?;
         endpoint.announce();
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
@@ -68,8 +70,14 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// # Errors
     /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver
     /// has closed, or if the channel is full and the receiver has crashed.
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        if self.push(&message).is_ok() { Ok(()) } else { self.try_send_again(message) }
+    }
+
+    /// What `try_send` does when something was in its way, to name it.
+    #[cold]
+    fn try_send_again(&self, message: T) -> Result<(), TrySendError<T>> {
         self.attempt(&message).map_err(|cause| match cause {
             Cause::Full => TrySendError::Full(message),
             Cause::Disconnected => TrySendError::Disconnected(message),
@@ -81,8 +89,14 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if the receiver has closed, or crashed while the channel is full.
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        if self.push(&message).is_ok() { Ok(()) } else { self.wait_and_send(message) }
+    }
+
+    // Not cold: a sender that is faster than its receiver lives here.
+    #[inline(never)]
+    fn wait_and_send(&self, message: T) -> Result<(), SendError<T>> {
         self.attempt_until(&message, None).map_err(|cause| match cause {
             Cause::Full | Cause::Disconnected => SendError::Disconnected(message),
             Cause::Fault(fault) => SendError::Fault(message, fault),
@@ -114,19 +128,14 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         })
     }
 
-    /// What precedes every attempt.
+    /// Everything that belongs to sending one message to a receiver that is there.
     #[inline(always)]
-    fn check(&self) -> Result<(), Cause> {
-        self.endpoint.check().map_err(Cause::Fault)?;
-        if self.endpoint.is_closed() { Err(Cause::Disconnected) } else { Ok(()) }
+    fn push(&self, message: &T) -> Result<(), PushError> {
+        self.ring.push(message, &*self.endpoint)
     }
 
-    #[inline(always)]
     fn attempt(&self, message: &T) -> Result<(), Cause> {
-        self.check()?;
-        self.ring.push(message, &*self.endpoint).map_err(|error| self.cause(error))?;
-        self.endpoint.published(1);
-        Ok(())
+        self.push(message).map_err(|error| self.cause(error))
     }
 
     /// Nothing that receivers hold becomes room without their doing, so there is nothing to wait for.
@@ -140,6 +149,7 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         match error {
             PushError::Full if self.endpoint.has_died() => Cause::Disconnected,
             PushError::Full => Cause::Full,
+            PushError::Closed => Cause::Disconnected,
             PushError::Fault(fault) => Cause::Fault(fault),
         }
     }
@@ -153,25 +163,18 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         }
     }
 
-    // Not cold: a sender that is faster than its receiver lives here.
     #[inline(never)]
     fn wait_for_room(&self, message: &T, deadline: Option<Instant>) -> Result<(), Cause> {
-        let attempt = || {
-            if self.endpoint.is_closed() {
-                return Some(Err(Cause::Disconnected));
-            }
-            match self.ring.push(message, &*self.endpoint) {
-                Ok(()) => Some(Ok(())),
-                Err(PushError::Full) => None,
-                Err(PushError::Fault(fault)) => Some(Err(Cause::Fault(fault))),
-            }
+        let attempt = || match self.push(message) {
+            Ok(()) => Some(Ok(())),
+            Err(PushError::Full) => None,
+            Err(PushError::Closed) => Some(Err(Cause::Disconnected)),
+            Err(PushError::Fault(fault)) => Some(Err(Cause::Fault(fault))),
         };
         self.endpoint.block_on(deadline, attempt, || self.recover()).map_err(|ended| match ended {
             Ended::Timeout => Cause::Full,
             Ended::Gone => Cause::Disconnected,
-        })??;
-        self.endpoint.published(1);
-        Ok(())
+        })?
     }
 
     /// Sends as many messages from the front of the slice as there is room for, and says how many; `Ok(0)` for an empty
@@ -194,10 +197,7 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     }
 
     fn attempt_slice(&self, messages: &[T]) -> Result<usize, Cause> {
-        self.check()?;
-        let sent = self.ring.push_slice(messages, &*self.endpoint).map_err(|error| self.cause(error))?;
-        self.endpoint.published(sent);
-        Ok(sent)
+        self.ring.push_slice(messages, &*self.endpoint).map_err(|error| self.cause(error))
     }
 
     /// Sends all messages of the slice in order, waiting for room as long as it takes.

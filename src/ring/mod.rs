@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use crate::error::Fault;
 use crate::layout::Geometry;
-use crate::memory::Memory;
+use crate::memory::{Anchor, Memory};
 
 pub(crate) mod mpmc;
 pub(crate) mod spsc;
@@ -15,6 +15,8 @@ pub(crate) mod spsc;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PushError {
     Full,
+    /// Nobody is there to receive.
+    Closed,
     Fault(Fault),
 }
 
@@ -25,8 +27,17 @@ pub(crate) enum PopError {
     Fault(Fault),
 }
 
-/// Who works on a ring: its index among the peers, and what it knows about the others.
+/// Who works on a ring: its index among the peers, what it knows about the others, and how it tells them.
 pub(crate) trait Peers {
+    /// Whether this is the process that opened the handle; a child of it has no mapping.
+    fn check(&self) -> Result<(), Fault>;
+
+    /// Whether there are receivers, or may come some; asked before each message.
+    fn is_open(&self, memory: &Memory) -> bool;
+
+    /// So many messages were published, or taken: the other side may be waiting for that.
+    fn published(&self, memory: &Memory, count: usize);
+
     /// This peer's index.
     fn index(&self) -> usize;
 
@@ -52,18 +63,18 @@ pub(crate) trait Peers {
 
 /// The producing side of a ring.
 pub(crate) trait Produce<T>: Sized {
-    /// The producing side of the ring in `memory`, continuing where the last producer stopped.
+    /// The producing side of the ring at `anchor`, continuing where the last producer stopped.
     ///
     /// # Safety
-    /// * `memory` is valid for as long as `self`, and as long as `geometry` says;
+    /// * the memory of `anchor` is valid for as long as `self`, and as long as `geometry` says;
     /// * `geometry` was computed for this flavor and `size_of::<T>()`, and `T` has no padding;
     /// * the caller holds the lease of `peers.index()`.
-    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
 
-    /// Publishes `message`, unless the ring is full.
+    /// Publishes `message` and tells the other side, unless the ring is full or closed.
     fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError>;
 
-    /// Publishes messages from the front of the slice, at least one; says how many.
+    /// Publishes messages from the front of the slice, at least one, and tells the other side; says how many.
     fn push_slice(&self, messages: &[T], peers: &impl Peers) -> Result<usize, PushError>;
 
     /// Messages in the ring.
@@ -75,22 +86,25 @@ pub(crate) trait Produce<T>: Sized {
 
 /// The consuming side of a ring.
 pub(crate) trait Consume<T>: Sized {
-    /// The consuming side of the ring in `memory`, continuing where the last consumer stopped.
+    /// The consuming side of the ring at `anchor`, continuing where the last consumer stopped.
     ///
     /// # Safety
     /// As [`Produce::resume`].
-    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
 
-    /// Takes a message, unless the ring is empty. All its bytes are initialized, but they may be no valid `T`.
+    /// Takes a message and tells the other side, unless the ring is empty. All its bytes are initialized, but they may be no
+    /// valid `T`.
     fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError>;
 
-    /// Takes as many messages as are there, at most `limit`, and hands each to `put` with its index. All their bytes are
-    /// initialized.
+    /// Takes as many messages as are there, at most `messages.len()`, and tells the other side. `check` gets each, with all
+    /// its bytes initialized, and makes it a valid one.
+    ///
+    /// The first message that `check` refuses ends the batch; if it is the very first, it is taken, and its fault returned.
     fn pop_slice(
         &self,
-        limit: usize,
+        messages: &mut [T],
         peers: &impl Peers,
-        put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
+        check: impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
     ) -> Result<usize, PopError>;
 
     /// Messages in the ring.

@@ -33,7 +33,7 @@ use static_assertions::const_assert;
 
 use crate::error::Fault;
 use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
-use crate::memory::Memory;
+use crate::memory::{Anchor, Memory};
 use crate::ring::{Consume, Peers, PopError, Produce, PushError};
 use crate::sync::Ordering;
 
@@ -48,62 +48,61 @@ const AHEAD: usize = 4 * LINE;
 /// Where the next message lies. Private to one side, so it is always in range.
 #[derive(Debug)]
 struct Position<T> {
-    /// Message number; wraps after 2^64, which is never.
+    /// Message number; wraps after 2^64, which is never. The one field that changes with every message.
     number: Cell<u64>,
-    /// Offset in the region of the message's place.
-    place: Cell<usize>,
+    /// Number of the first message behind the block.
+    edge: Cell<u64>,
+    /// Offset in the region of the block, which is that of its count.
+    block: Cell<usize>,
+    /// Message n of the block lies at `bias + n * stride`, modulo 2^64.
+    bias: Cell<usize>,
     end: usize,
     payload: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Position<T> {
-    /// Distance from the block's first place to its last.
-    const LAST: usize = (block::<T>().messages - 1) * block::<T>().stride;
+    /// Messages in a block.
+    const MESSAGES: usize = block::<T>().messages;
 
     fn at(number: u64, geometry: &Geometry) -> Self {
-        let Block { messages, stride, .. } = block::<T>();
-        let place = block::<T>().offset(number, geometry) + COUNT + (number % messages as u64) as usize * stride;
-        Self { number: Cell::new(number), place: Cell::new(place), end: geometry.end, payload: PhantomData }
+        let first = number - number % Self::MESSAGES as u64;
+        let position = Self {
+            number: Cell::new(number),
+            edge: Cell::new(0),
+            block: Cell::new(0),
+            bias: Cell::new(0),
+            end: geometry.end,
+            payload: PhantomData,
+        };
+        position.enter(block::<T>().offset(number, geometry), first);
+        position
     }
 
-    /// Offset of the block that `place` lies in, which is that of its count.
+    /// Enters the block at `offset`, whose first message has the number `first`.
     #[inline(always)]
-    fn block_of(place: usize) -> usize {
-        // Blocks of several messages are lines, and so aligned.
-        if block::<T>().messages == 1 { place - COUNT } else { place & !(LINE - 1) }
+    fn enter(&self, offset: usize, first: u64) {
+        self.block.set(offset);
+        self.bias.set((offset + COUNT).wrapping_sub((first as usize).wrapping_mul(block::<T>().stride)));
+        self.edge.set(first.wrapping_add(Self::MESSAGES as u64));
     }
 
-    /// Messages from here to the end of the block.
+    /// Enters the next block, all messages of this one being done.
+    #[inline(always)]
+    fn enter_next(&self) {
+        let next = self.block.get() + block::<T>().size;
+        self.enter(if next == self.end { BLOCKS } else { next }, self.number.get());
+    }
+
+    /// Offset in the region of message `number`, which lies in the block.
+    #[inline(always)]
+    fn place(&self, number: u64) -> usize {
+        self.bias.get().wrapping_add((number as usize).wrapping_mul(block::<T>().stride))
+    }
+
+    /// Messages from here to the end of the block; 0 only until it is left.
     #[inline(always)]
     fn left(&self) -> u64 {
-        let place = self.place.get();
-        ((Self::block_of(place) + COUNT + Self::LAST - place) / block::<T>().stride) as u64 + 1
-    }
-
-    /// Moves to the message behind the one at `last`, which lies in the block of the current one and has the number
-    /// before `number`; says whether that leaves the block.
-    ///
-    /// The caller passes what it has in registers: stores to the region might, for all the compiler knows, have changed
-    /// the cells.
-    #[inline(always)]
-    fn move_to(&self, number: u64, last: usize) -> bool {
-        let block_offset = Self::block_of(last);
-        self.number.set(number);
-        if last != block_offset + COUNT + Self::LAST {
-            self.place.set(last + block::<T>().stride);
-            return false;
-        }
-        let next = block_offset + block::<T>().size;
-        self.place.set(if next == self.end { BLOCKS } else { next } + COUNT);
-        true
-    }
-
-    /// Steps over `count` messages of this block, at least one; says whether that leaves the block.
-    #[inline(always)]
-    fn advance(&self, count: u64) -> bool {
-        debug_assert!(0 < count && count <= self.left());
-        let last = self.place.get() + (count as usize - 1) * block::<T>().stride;
-        self.move_to(self.number.get().wrapping_add(count), last)
+        self.edge.get().wrapping_sub(self.number.get())
     }
 }
 
@@ -112,8 +111,11 @@ const_assert!(BLOCKS % LINE == 0);
 /// The producing side.
 #[derive(Debug)]
 pub(crate) struct Producer<T> {
-    memory: Memory,
+    anchor: Anchor,
     next: Position<T>,
+    /// First message that takes more than being stored: the last one of the block, or the one at `limit`, whichever comes
+    /// first; `next <= stop`.
+    stop: Cell<u64>,
     /// First number for which there may be no room; grows with every look at `head`, `next <= limit`.
     limit: Cell<u64>,
     capacity: u64,
@@ -122,107 +124,154 @@ pub(crate) struct Producer<T> {
 /// The consuming side.
 #[derive(Debug)]
 pub(crate) struct Consumer<T> {
-    memory: Memory,
+    anchor: Anchor,
     next: Position<T>,
     /// First number that is not known to be published; `next <= published`, at most at the end of next's block.
     published: Cell<u64>,
     geometry: Geometry,
 }
 
-impl<T> Producer<T> {
-    /// The producing side of the ring in `memory`, continuing where the last producer stopped.
-    ///
-    /// # Safety
-    /// * `memory` is valid for as long as `self`, and as long as `geometry` says;
-    /// * `geometry` was computed for `size_of::<T>()`, and `T` has no padding;
-    /// * nobody else produces (the sender's lease).
-    pub(crate) unsafe fn resume(memory: Memory, geometry: &Geometry) -> Result<Self, Fault> {
+impl<T> Produce<T> for Producer<T> {
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
+        let memory = anchor.memory()?;
         let capacity = geometry.capacity;
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let tail = find_tail::<T>(memory, geometry, head)?;
         // A predecessor that was killed while it left a block did not say so.
         memory.word(TAIL).store(tail - tail % block::<T>().messages as u64, Ordering::Release);
         let next = Position::at(tail, geometry);
-        Ok(Self { memory, next, limit: Cell::new(head.wrapping_add(capacity)), capacity })
+        let limit = Cell::new(head.wrapping_add(capacity));
+        Ok(Self { anchor, next, stop: Cell::new(tail), limit, capacity })
     }
 
-    /// Publishes `message`, unless the ring is full.
     #[inline(always)]
-    pub(crate) fn push(&self, message: &T) -> Result<(), PushError> {
-        if self.next.number.get() == self.limit.get() {
-            self.look_at_head()?;
+    fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError> {
+        let memory = self.anchor.memory().map_err(PushError::Fault)?;
+        if !peers.is_open(&memory) {
+            return Err(PushError::Closed);
         }
-        // SAFETY: `next` is in range and below the limit, so the place is free; one message fits the block.
-        unsafe { self.write(core::slice::from_ref(message)) };
+        let plain = self.next.number.get() != self.stop.get();
+        if !plain {
+            self.look_for_room(memory)?;
+        }
+        // SAFETY: `next` is at most `stop`, hence below the edge, and below the limit: that was looked at if it is `stop`.
+        unsafe { self.write(memory, core::slice::from_ref(message)) };
+        if !plain {
+            self.go_on(memory);
+        }
+        peers.published(&memory, 1);
         Ok(())
     }
 
-    /// Publishes as many of `messages` as there is room for, at least one; publication is per block, front first.
-    pub(crate) fn push_slice(&self, messages: &[T]) -> Result<usize, PushError> {
-        let mut sent = 0;
-        while sent < messages.len() {
-            if self.next.number.get() == self.limit.get() {
-                match self.look_at_head() {
-                    Ok(()) => {}
-                    // What was sent was sent; the next call meets the error again.
-                    Err(_) if sent > 0 => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            let room = self.limit.get().wrapping_sub(self.next.number.get()).min(self.next.left());
-            let count = (messages.len() - sent).min(room as usize);
-            // SAFETY: `count` places are free and lie in this block.
-            unsafe { self.write(&messages[sent..sent + count]) };
-            sent += count;
+    /// Publication is per block, front first.
+    fn push_slice(&self, messages: &[T], peers: &impl Peers) -> Result<usize, PushError> {
+        let memory = self.anchor.memory().map_err(PushError::Fault)?;
+        if !peers.is_open(&memory) {
+            return Err(PushError::Closed);
         }
+        let mut rest = messages;
+        while !rest.is_empty() {
+            match self.look_for_room(memory) {
+                Ok(()) => {}
+                // What was sent was sent; the next call meets the error again.
+                Err(_) if rest.len() < messages.len() => break,
+                Err(error) => return Err(error),
+            }
+            let count = rest.len().min(self.room() as usize);
+            let (front, behind) = rest.split_at(count);
+            // A whole block has its own branch because there the compiler knows how many messages it copies.
+            if let Some(whole) = front.get(..Position::<T>::MESSAGES) {
+                // SAFETY: `count` is at most `room`.
+                unsafe { self.write(memory, whole) };
+            } else {
+                // SAFETY: as above.
+                unsafe { self.write(memory, front) };
+            }
+            self.go_on(memory);
+            rest = behind;
+        }
+        let sent = messages.len() - rest.len();
+        peers.published(&memory, sent);
         Ok(sent)
     }
 
-    /// # Safety
-    /// The places of `messages` (not empty) lie below the limit, and in the block of `next`.
-    #[inline(always)]
-    unsafe fn write(&self, messages: &[T]) {
-        let number = self.next.number.get().wrapping_add(messages.len() as u64);
-        let mut place = self.next.place.get();
-        // SAFETY: a block of the ring begins with its count word.
-        let word = unsafe { self.memory.word_unchecked(Position::<T>::block_of(place)) };
-        for message in messages {
-            // SAFETY: the place lies in a block of the ring, by the caller's promise; T has no padding.
-            unsafe { self.memory.store(place, message) };
-            place += block::<T>().stride;
-        }
-        // Release: the publish edge.
-        word.store(number, Ordering::Release);
-        if self.next.move_to(number, place - block::<T>().stride) {
-            // SAFETY: `TAIL` lies in every region.
-            let tail = unsafe { self.memory.word_unchecked(TAIL) };
-            // Release: whoever starts from the hint sees the counts up to it.
-            tail.store(number, Ordering::Release);
-            self.fetch_ahead(number);
-        }
+    fn len(&self) -> Result<u64, Fault> {
+        self.len_in(self.anchor.memory()?)
     }
 
-    /// Asks for the ownership of the lines that will be written soon, so that their transfers overlap. Only where the
-    /// consumer is known to be done: to take a line away from it would cost more than it gains.
+    fn recover(&self, _: &impl Peers) {}
+}
+
+impl<T> Producer<T> {
+    /// # Safety
+    /// There are no more messages than `room` says. `go_on` follows if they reach `stop`.
     #[inline(always)]
-    fn fetch_ahead(&self, number: u64) {
+    unsafe fn write(&self, memory: Memory, messages: &[T]) {
+        let number = self.next.number.get();
+        let mut place = self.next.place(number);
+        // SAFETY: a block of the ring begins with its count word.
+        let count = unsafe { memory.word_unchecked(self.next.block.get()) };
+        for message in messages {
+            // SAFETY: the place lies in a block of the ring, by the caller's promise; T has no padding.
+            unsafe { memory.store(place, message) };
+            place += block::<T>().stride;
+        }
+        let number = number.wrapping_add(messages.len() as u64);
+        // Release: the publish edge.
+        count.store(number, Ordering::Release);
+        self.next.number.set(number);
+    }
+
+    /// Sees to it that there is room for at least one message.
+    #[inline(always)]
+    fn look_for_room(&self, memory: Memory) -> Result<(), PushError> {
+        if self.next.number.get() == self.limit.get() { self.look_at_head(memory) } else { Ok(()) }
+    }
+
+    /// Places that are known to be free in this block.
+    #[inline(always)]
+    fn room(&self) -> u64 {
+        self.limit.get().wrapping_sub(self.next.number.get()).min(self.next.left())
+    }
+
+    /// Leaves the block if it is full, and moves `stop`.
+    #[inline(always)]
+    fn go_on(&self, memory: Memory) {
+        if self.next.left() == 0 {
+            self.leave_block(memory);
+        }
+        let number = self.next.number.get();
+        let plain = self.limit.get().wrapping_sub(number).min(self.next.left() - 1);
+        self.stop.set(number.wrapping_add(plain));
+    }
+
+    #[inline(always)]
+    fn leave_block(&self, memory: Memory) {
+        let number = self.next.number.get();
+        self.next.enter_next();
+        // SAFETY: `TAIL` lies in every region.
+        let tail = unsafe { memory.word_unchecked(TAIL) };
+        // Release: whoever starts from the hint sees the counts up to it.
+        tail.store(number, Ordering::Release);
+        // Ask for the ownership of the lines that will be written soon, so that their transfers overlap. Only where the
+        // consumer is known to be done: to take a line away from it would cost more than it gains.
         const { assert!(AHEAD % LINE == 0) };
-        let messages = (AHEAD / block::<T>().size + 2) as u64 * block::<T>().messages as u64;
+        let messages = ((AHEAD / block::<T>().size + 2) * Position::<T>::MESSAGES) as u64;
         if self.limit.get().wrapping_sub(number) <= messages {
             return;
         }
-        let start = Position::<T>::block_of(self.next.place.get()) + AHEAD;
+        let start = self.next.block.get() + AHEAD;
         for line in (start..start + block::<T>().size).step_by(LINE) {
-            self.memory.prefetch(if line < self.next.end { line } else { line - self.next.end + BLOCKS });
+            memory.prefetch(if line < self.next.end { line } else { line - self.next.end + BLOCKS });
         }
     }
 
     /// Moves the limit, or says why it stays.
     #[cold]
     #[inline(never)]
-    fn look_at_head(&self) -> Result<(), PushError> {
+    fn look_at_head(&self, memory: Memory) -> Result<(), PushError> {
         let tail = self.next.number.get();
-        let length = self.len().map_err(PushError::Fault)?;
+        let length = self.len_in(memory).map_err(PushError::Fault)?;
         if length == self.capacity {
             return Err(PushError::Full);
         }
@@ -231,9 +280,9 @@ impl<T> Producer<T> {
     }
 
     /// Messages in the ring.
-    pub(crate) fn len(&self) -> Result<u64, Fault> {
+    fn len_in(&self, memory: Memory) -> Result<u64, Fault> {
         // Acquire: the take edge.
-        let head = self.memory.word(HEAD).load(Ordering::Acquire);
+        let head = memory.word(HEAD).load(Ordering::Acquire);
         let length = self.next.number.get().wrapping_sub(head);
         if length > self.capacity {
             let expected = self.next.number.get();
@@ -243,117 +292,153 @@ impl<T> Producer<T> {
     }
 }
 
-impl<T> Consumer<T> {
-    /// The consuming side of the ring in `memory`, continuing where the last consumer stopped.
-    ///
-    /// # Safety
-    /// * `memory` is valid for as long as `self`, and as long as `geometry` says;
-    /// * `geometry` was computed for `size_of::<T>()`, and `T` has no padding;
-    /// * nobody else consumes (the receiver's lease).
-    pub(crate) unsafe fn resume(memory: Memory, geometry: &Geometry) -> Result<Self, Fault> {
+impl<T> Consume<T> for Consumer<T> {
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
+        let memory = anchor.memory()?;
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let next = Position::at(head, geometry);
-        Ok(Self { memory, next, published: Cell::new(head), geometry: *geometry })
+        Ok(Self { anchor, next, published: Cell::new(head), geometry: *geometry })
     }
 
-    /// Takes a message, unless the ring is empty. All its bytes are initialized, but they may be no valid `T`.
     #[inline(always)]
-    pub(crate) fn pop(&self) -> Result<MaybeUninit<T>, PopError> {
-        if self.next.number.get() == self.published.get() {
-            self.look_at_count()?;
+    fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
+        let memory = self.anchor.memory().map_err(PopError::Fault)?;
+        let number = self.next.number.get();
+        if number == self.published.get() {
+            self.look_at_count(memory)?;
         }
-        let (number, place) = (self.next.number.get().wrapping_add(1), self.next.place.get());
-        // SAFETY: the place lies in a block of the ring, and the message in it is published.
-        let message = unsafe { self.memory.load(place) };
-        self.next.move_to(number, place);
-        self.commit(number);
+        // SAFETY: the message is published, and lies in the block of `next`, because `published` is at most its edge.
+        let message = unsafe { memory.load(self.next.place(number)) };
+        self.take(memory, number.wrapping_add(1));
+        peers.published(&memory, 1);
         Ok(message)
     }
 
-    /// Takes as many messages as are there, at most `limit`, and hands each to `put` with its index. All their bytes are
-    /// initialized.
-    ///
-    /// A message that `put` refuses stays in the ring if there were others before it, else it is taken and its fault
+    /// A message that `check` refuses stays in the ring if there were others before it, else it is taken and its fault
     /// returned: so nothing but that one message is lost on its account.
-    pub(crate) fn pop_slice(
+    fn pop_slice(
         &self,
-        limit: usize,
-        mut put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
+        messages: &mut [T],
+        peers: &impl Peers,
+        check: impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
     ) -> Result<usize, PopError> {
+        let memory = self.anchor.memory().map_err(PopError::Fault)?;
         let mut taken = 0;
         let mut refused = None;
-        while taken < limit && refused.is_none() {
-            if self.next.number.get() == self.published.get() {
-                match self.look_at_count() {
+        while taken < messages.len() && refused.is_none() {
+            let number = self.next.number.get();
+            if number == self.published.get() {
+                match self.look_at_count(memory) {
                     Ok(()) => {}
                     // What was taken was taken; the next call meets the error again.
                     Err(_) if taken > 0 => break,
                     Err(error) => return Err(error),
                 }
             }
-            let there = self.published.get().wrapping_sub(self.next.number.get());
-            let end = taken + (limit - taken).min(there as usize);
-            let mut offset = self.next.place.get();
-            let start = taken;
-            while taken < end {
-                // SAFETY: `published` is at most the end of this block, so the message lies in it.
-                match put(taken, unsafe { self.memory.load(offset) }) {
-                    Ok(()) => taken += 1,
-                    Err(fault) => {
-                        refused = Some(fault);
-                        break;
-                    }
+            let rest = &mut messages[taken..];
+            let count = rest.len().min(self.published.get().wrapping_sub(number) as usize);
+            // A whole block has its own branch because there the compiler knows how many messages it copies.
+            let read = if count == Position::<T>::MESSAGES {
+                // SAFETY: `count` messages are published in this block.
+                unsafe { self.read(memory, &mut rest[..Position::<T>::MESSAGES], &check) }
+            } else {
+                // SAFETY: as above.
+                unsafe { self.read(memory, &mut rest[..count], &check) }
+            };
+            let count = match read {
+                Ok(()) => count,
+                Err((before, fault)) => {
+                    refused = Some(fault);
+                    before
                 }
-                offset += block::<T>().stride;
-            }
-            if taken > start {
-                self.next.advance((taken - start) as u64);
-            }
+            };
+            self.next.number.set(number.wrapping_add(count as u64));
+            taken += count;
         }
+        let number = self.next.number.get();
         match refused {
             Some(fault) if taken == 0 => {
-                self.next.advance(1);
-                self.commit(self.next.number.get());
+                self.take(memory, number.wrapping_add(1));
+                peers.published(&memory, 1);
                 Err(PopError::Fault(fault))
             }
             _ => {
-                self.commit(self.next.number.get());
+                self.take(memory, number);
+                peers.published(&memory, taken);
                 Ok(taken)
             }
         }
     }
 
-    /// The take edge.
+    fn len(&self) -> Result<u64, Fault> {
+        let head = self.next.number.get();
+        find_tail::<T>(self.anchor.memory()?, &self.geometry, head).map(|tail| tail.wrapping_sub(head))
+    }
+
+    fn recover(&self, _: &impl Peers) -> bool {
+        true
+    }
+}
+
+impl<T> Consumer<T> {
+    /// Copies the next messages to `places`; stops at the first one that `check` refuses, and says how many came before it.
+    ///
+    /// # Safety
+    /// At least as many messages as there are places are published in this block.
     #[inline(always)]
-    fn commit(&self, number: u64) {
+    unsafe fn read(
+        &self,
+        memory: Memory,
+        places: &mut [T],
+        check: &impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
+    ) -> Result<(), (usize, Fault)> {
+        let mut offset = self.next.place(self.next.number.get());
+        for (before, place) in places.iter_mut().enumerate() {
+            // SAFETY: the message is published and lies in this block, by the caller's promise.
+            let message = unsafe { memory.load(offset) };
+            *place = check(message).map_err(|fault| (before, fault))?;
+            offset += block::<T>().stride;
+        }
+        Ok(())
+    }
+
+    /// The take edge: everything before `number` is taken.
+    #[inline(always)]
+    fn take(&self, memory: Memory, number: u64) {
+        self.next.number.set(number);
         // SAFETY: `HEAD` lies in every region.
-        let head = unsafe { self.memory.word_unchecked(HEAD) };
+        let head = unsafe { memory.word_unchecked(HEAD) };
         // Release: the payload was copied before.
         head.store(number, Ordering::Release);
     }
 
-    /// Learns what is published in the block of `next`.
+    /// Learns what is published in the block of `next`, which is the next one if all of this one is taken.
     #[inline(always)]
-    fn look_at_count(&self) -> Result<(), PopError> {
+    fn look_at_count(&self, memory: Memory) -> Result<(), PopError> {
+        if self.next.left() == 0 {
+            self.next.enter_next();
+        }
         // SAFETY: a block of the ring begins with its count word.
-        let word = unsafe { self.memory.word_unchecked(Position::<T>::block_of(self.next.place.get())) };
+        let word = unsafe { memory.word_unchecked(self.next.block.get()) };
         // Acquire: the publish edge.
         let count = word.load(Ordering::Acquire);
         let next = self.next.number.get();
-        if count <= next {
-            return Err(PopError::Empty);
-        }
-        if count - next > self.next.left() {
-            return Err(PopError::Fault(corrupt_count(next + self.next.left(), count)));
+        if count.wrapping_sub(next).wrapping_sub(1) >= self.next.left() {
+            return Err(self.refuse(count));
         }
         self.published.set(count);
         Ok(())
     }
 
-    /// Messages in the ring.
-    pub(crate) fn len(&self) -> Result<u64, Fault> {
-        let head = self.next.number.get();
-        find_tail::<T>(self.memory, &self.geometry, head).map(|tail| tail.wrapping_sub(head))
+    /// Why `count` says of no message that it is there.
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, count: u64) -> PopError {
+        let next = self.next.number.get();
+        if count <= next {
+            return PopError::Empty;
+        }
+        PopError::Fault(corrupt_count(next.wrapping_add(self.next.left()), count))
     }
 }
 
@@ -374,66 +459,17 @@ pub(crate) fn find_tail<T>(memory: Memory, geometry: &Geometry, head: u64) -> Re
         if next.wrapping_sub(head) > geometry.capacity {
             return Err(Fault::Corrupt { what: "the sender's position", expected: head, found: next });
         }
-        let count = memory.word(Position::<T>::block_of(position.place.get())).load(Ordering::Acquire);
+        let count = memory.word(position.block.get()).load(Ordering::Acquire);
         if count <= next {
             return Ok(next);
         }
         if count - next > position.left() {
             return Err(corrupt_count(next + position.left(), count));
         }
-        if !position.advance(count - next) {
+        position.number.set(count);
+        if position.left() > 0 {
             return Ok(count);
         }
-    }
-}
-
-impl<T> Produce<T> for Producer<T> {
-    unsafe fn resume(memory: Memory, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
-        // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { Self::resume(memory, geometry) }
-    }
-
-    #[inline(always)]
-    fn push(&self, message: &T, _: &impl Peers) -> Result<(), PushError> {
-        self.push(message)
-    }
-
-    fn push_slice(&self, messages: &[T], _: &impl Peers) -> Result<usize, PushError> {
-        self.push_slice(messages)
-    }
-
-    fn len(&self) -> Result<u64, Fault> {
-        self.len()
-    }
-
-    fn recover(&self, _: &impl Peers) {}
-}
-
-impl<T> Consume<T> for Consumer<T> {
-    unsafe fn resume(memory: Memory, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
-        // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { Self::resume(memory, geometry) }
-    }
-
-    #[inline(always)]
-    fn pop(&self, _: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
-        self.pop()
-    }
-
-    fn pop_slice(
-        &self,
-        limit: usize,
-        _: &impl Peers,
-        put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
-    ) -> Result<usize, PopError> {
-        self.pop_slice(limit, put)
-    }
-
-    fn len(&self) -> Result<u64, Fault> {
-        self.len()
-    }
-
-    fn recover(&self, _: &impl Peers) -> bool {
-        true
+        position.enter_next();
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::os;
@@ -71,6 +71,41 @@ impl ForkMark {
         let word = unsafe { self.page.as_ref() };
         // Relaxed: only a fork changes it, and the child has no other thread.
         word.load(Ordering::Relaxed) == self.token
+    }
+}
+
+/// A pointer that is there only in the process that made this: it lies in a page of its own with `MADV_WIPEONFORK`, so a
+/// child finds none. For pointers that are followed on every call: then asking for a fork costs next to nothing.
+#[derive(Debug)]
+pub(crate) struct Wiped<T> {
+    /// All zero bits are `None`.
+    page: NonNull<Option<NonNull<T>>>,
+}
+
+// SAFETY: the page belongs to this value, and only `get` reads it; the pointer is no more than handed out.
+unsafe impl<T> Send for Wiped<T> {}
+
+impl<T> Wiped<T> {
+    pub(crate) fn new(pointer: NonNull<T>) -> Result<Self, Error> {
+        let page = map_page().map_err(os("madvise(MADV_WIPEONFORK)"))?.cast();
+        // SAFETY: a fresh page, aligned and larger than a pointer.
+        unsafe { page.write(Some(pointer)) };
+        Ok(Self { page })
+    }
+
+    /// The pointer, unless this is a child of the process that made it.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<NonNull<T>> {
+        // SAFETY: mapped as long as `self`, and holds what `new` wrote or all zeros.
+        unsafe { self.page.read() }
+    }
+}
+
+impl<T> Drop for Wiped<T> {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly the mapping that `new` made, and nothing refers to it any more. A failure would
+        // leave a page mapped, which hurts nobody.
+        let _ = unsafe { munmap(self.page.as_ptr().cast(), rustix::param::page_size()) };
     }
 }
 

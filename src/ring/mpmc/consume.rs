@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::Fault;
 use crate::layout::Geometry;
-use crate::memory::Memory;
+use crate::memory::Anchor;
 use crate::ring::{Consume, Peers, PopError};
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
@@ -57,36 +57,43 @@ impl<T> Clone for Consumer<T> {
 }
 
 impl<T> Consume<T> for Consumer<T> {
-    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         // SAFETY: the caller's promise is the one that is asked for.
-        Ok(Self::at(unsafe { Ring::open(memory, geometry, peers) }, 0))
+        Ok(Self::at(unsafe { Ring::open(anchor, geometry, peers) }?, 0))
     }
 
     #[inline(always)]
     fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
+        peers.check().map_err(PopError::Fault)?;
         let (message, ticket) = self.take(peers)?;
         self.store_hint(ticket.wrapping_add(1));
+        peers.published(&self.ring.memory, 1);
         Ok(message)
     }
 
     fn pop_slice(
         &self,
-        limit: usize,
+        messages: &mut [T],
         peers: &impl Peers,
-        mut put: impl FnMut(usize, MaybeUninit<T>) -> Result<(), Fault>,
+        check: impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
     ) -> Result<usize, PopError> {
-        let mut taken = 0;
-        while taken < limit {
+        peers.check().map_err(PopError::Fault)?;
+        let (mut taken, mut passed) = (0, 0);
+        let mut refused = None;
+        while taken < messages.len() && refused.is_none() {
             match self.take(peers) {
                 Ok((message, ticket)) => {
-                    if taken % HINT_EVERY == HINT_EVERY - 1 {
+                    passed += 1;
+                    if passed % HINT_EVERY == 0 {
                         self.store_hint(ticket.wrapping_add(1));
                     }
-                    // Others may be behind it already, so a message that is refused cannot be put back.
-                    match put(taken, message) {
-                        Ok(()) => taken += 1,
-                        Err(fault) if taken == 0 => return Err(PopError::Fault(fault)),
-                        Err(_) => break,
+                    match check(message) {
+                        Ok(message) => {
+                            messages[taken] = message;
+                            taken += 1;
+                        }
+                        // Others may be behind it already, so it cannot be put back.
+                        Err(fault) => refused = Some(fault),
                     }
                 }
                 // What was taken was taken; the next call meets the error again.
@@ -95,7 +102,11 @@ impl<T> Consume<T> for Consumer<T> {
             }
         }
         self.store_hint(self.next.load(Ordering::Relaxed));
-        Ok(taken)
+        peers.published(&self.ring.memory, passed);
+        match refused {
+            Some(fault) if taken == 0 => Err(PopError::Fault(fault)),
+            _ => Ok(taken),
+        }
     }
 
     fn len(&self) -> Result<u64, Fault> {
@@ -310,6 +321,7 @@ impl<T> Consumer<T> {
 
     /// Takes a message that stays in its slot until it is acknowledged.
     pub(crate) fn take_guarded(&self, peers: &impl Peers) -> Result<(MaybeUninit<T>, Taken), PopError> {
+        peers.check().map_err(PopError::Fault)?;
         let guarded = self.ring.memory.word(GUARDED);
         // Relaxed: from now on, whoever recovers looks for readers; it need not be this very moment.
         if guarded.load(Ordering::Relaxed) == 0 {

@@ -80,7 +80,7 @@ use self::word::{Kind, NOBODY, Skip, Word};
 use super::Peers;
 use crate::error::Fault;
 use crate::layout::{Flavor, GUARDED, Geometry, HEAD, ORPHANED, PeerRecord, SLOT_HEADER, TAIL, slot_size};
-use crate::memory::Memory;
+use crate::memory::{Anchor, Memory};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
 /// Rounds of a loop that others can make longer, beyond a few walks around the ring.
@@ -141,9 +141,10 @@ impl<T> Ring<T> {
 
     /// # Safety
     /// As [`super::Produce::resume`].
-    unsafe fn open(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Self {
+    unsafe fn open(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         let ring = Self {
-            memory,
+            // For good: `Peers::check` finds out about a fork before each call.
+            memory: anchor.memory()?,
             start: geometry.start,
             redeliveries: geometry.end,
             peers: geometry.peers,
@@ -153,7 +154,7 @@ impl<T> Ring<T> {
             payload: PhantomData,
         };
         ring.sweep(peers);
-        ring
+        Ok(ring)
     }
 
     fn capacity(&self) -> u64 {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::error::Fault;
 use crate::layout::Geometry;
-use crate::memory::Memory;
+use crate::memory::Anchor;
 use crate::ring::{Peers, Produce, PushError};
 use crate::sync::{Ordering, PlainAtomicU64, compiler_fence, fence};
 
@@ -27,34 +27,39 @@ impl<T> Clone for Producer<T> {
 }
 
 impl<T> Produce<T> for Producer<T> {
-    unsafe fn resume(memory: Memory, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         // SAFETY: the caller's promise is the one that is asked for.
-        Ok(Self { ring: unsafe { Ring::open(memory, geometry, peers) }, next: PlainAtomicU64::new(0) })
+        Ok(Self { ring: unsafe { Ring::open(anchor, geometry, peers) }?, next: PlainAtomicU64::new(0) })
     }
 
     #[inline(always)]
     fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError> {
+        self.check(peers)?;
         let ticket = self.send(message, peers)?;
         self.store_hint(ticket.wrapping_add(1));
+        peers.published(&self.ring.memory, 1);
         Ok(())
     }
 
     fn push_slice(&self, messages: &[T], peers: &impl Peers) -> Result<usize, PushError> {
-        for (sent, message) in messages.iter().enumerate() {
+        self.check(peers)?;
+        let mut sent = 0;
+        while let Some(message) = messages.get(sent) {
             match self.send(message, peers) {
-                Ok(ticket) if sent % HINT_EVERY == HINT_EVERY - 1 || sent == messages.len() - 1 => {
-                    self.store_hint(ticket.wrapping_add(1));
+                Ok(ticket) => {
+                    sent += 1;
+                    if sent % HINT_EVERY == 0 {
+                        self.store_hint(ticket.wrapping_add(1));
+                    }
                 }
-                Ok(_) => {}
                 // What was sent was sent; the next call meets the error again.
-                Err(_) if sent > 0 => {
-                    self.store_hint(self.next.load(Ordering::Relaxed));
-                    return Ok(sent);
-                }
+                Err(_) if sent > 0 => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(messages.len())
+        self.store_hint(self.next.load(Ordering::Relaxed));
+        peers.published(&self.ring.memory, sent);
+        Ok(sent)
     }
 
     fn len(&self) -> Result<u64, Fault> {
@@ -67,6 +72,12 @@ impl<T> Produce<T> for Producer<T> {
 }
 
 impl<T> Producer<T> {
+    #[inline(always)]
+    fn check(&self, peers: &impl Peers) -> Result<(), PushError> {
+        peers.check().map_err(PushError::Fault)?;
+        if peers.is_open(&self.ring.memory) { Ok(()) } else { Err(PushError::Closed) }
+    }
+
     /// Sends one message but for the shared hint; says in which ticket.
     #[inline(always)]
     fn send(&self, message: &T, peers: &impl Peers) -> Result<u64, PushError> {
