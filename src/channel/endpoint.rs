@@ -49,7 +49,7 @@ pub(super) struct Endpoint<F, const SENDER: bool> {
     wait: Wait,
     /// The clock's tick at the last look at the other side's leases by [`Endpoint::has_died`].
     looked: PlainAtomicU64,
-    /// The clock's tick at the last question of [`Peers::is_known_dead`].
+    /// The clock's tick at the last question of [`Peers::has_ticked`].
     asked: PlainAtomicU64,
     /// 1 once the other side was told that there is somebody, and so has to be told of the end.
     announced: PlainAtomicU64,
@@ -309,8 +309,8 @@ impl<F: Parts, const SENDER: bool> Peers for Endpoint<F, SENDER> {
         index != self.attachment.index() && self.region.is_dead(index)
     }
 
-    fn is_known_dead(&self, index: usize) -> bool {
-        is_first_in_tick(&self.asked) && self.is_dead(index)
+    fn has_ticked(&self) -> bool {
+        is_first_in_tick(&self.asked)
     }
 
     fn made_room(&self) {

@@ -50,9 +50,14 @@ pub(crate) trait Peers {
     /// Whether the kernel says that nobody holds that index.
     fn is_dead(&self, index: usize) -> bool;
 
-    /// As [`Peers::is_dead`], for those who ask again and again: it asks the kernel once a clock tick, and otherwise says
-    /// `false`.
-    fn is_known_dead(&self, index: usize) -> bool;
+    /// Whether the coarse clock has ticked since this was last asked: for what costs too much to do at each poll.
+    fn has_ticked(&self) -> bool;
+
+    /// As [`Peers::is_dead`], for those who ask again and again: the kernel answers once a tick, about whichever index comes
+    /// first, and otherwise it is `false`.
+    fn is_known_dead(&self, index: usize) -> bool {
+        self.has_ticked() && self.is_dead(index)
+    }
 
     /// Room was made that no receiver will tell the senders about.
     fn made_room(&self);

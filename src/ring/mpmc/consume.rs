@@ -270,8 +270,16 @@ impl<T> Consumer<T> {
         }
         // What was walked over needs no second walk. Relaxed: a hint to itself.
         self.next.store(ticket, Ordering::Relaxed);
-        // Relaxed: whoever sets it tells the receivers afterwards.
-        Ok(self.ring.memory.word(ORPHANED).load(Ordering::Relaxed) != 0 && self.ring.redeliver_all(peers))
+        // Relaxed: once set, it stays. A reader that was killed has told nobody.
+        if self.ring.memory.word(GUARDED).load(Ordering::Relaxed) != 0 && peers.has_ticked() {
+            self.ring.recover(peers);
+            return Ok(true);
+        }
+        // AcqRel: what is refused from now on sets it again; whoever clears it sees to what was refused before. The load
+        // is to keep the line while there is nothing to do.
+        let orphaned = self.ring.memory.word(ORPHANED);
+        let mine = orphaned.load(Ordering::Relaxed) != 0 && orphaned.swap(0, Ordering::AcqRel) != 0;
+        Ok(mine && self.ring.redeliver_all(peers))
     }
 
     /// Whether somebody has claimed `ticket`.

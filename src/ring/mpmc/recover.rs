@@ -140,9 +140,6 @@ impl<T> Ring<T> {
     /// Moves the frontier on until everything that waits for its redelivery is a message again, or the ring is full; says
     /// whether any became one.
     pub(super) fn redeliver_all(&self, peers: &impl Peers) -> bool {
-        let orphaned = self.memory.word(ORPHANED);
-        // AcqRel: what is refused from now on sets it again.
-        orphaned.swap(0, Ordering::AcqRel);
         let orphans = |slot: &u64| {
             let word = Word(self.word(*slot).load(Ordering::Acquire));
             word.phase() == Some(Phase::Reading) && word.owner() == NOBODY
@@ -178,7 +175,7 @@ impl<T> Ring<T> {
             }
         }
         // Release: after the words.
-        orphaned.store(1, Ordering::Release);
+        self.memory.word(ORPHANED).store(1, Ordering::Release);
         any
     }
 }
