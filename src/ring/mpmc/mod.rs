@@ -238,7 +238,8 @@ impl<T> Ring<T> {
         loop {
             // Acquire: the publish and take edges, and the skip word after the word.
             let word = Word(self.word(slot).load(Ordering::Acquire));
-            let phase = word.phase().ok_or_else(|| corrupt_word(word))?;
+            // No ring comes to the last lap, and without it the next lap is always a number, too.
+            let phase = word.phase().filter(|_| word.lap() < Word::LAST_LAP).ok_or_else(|| corrupt_word(word))?;
             let plain = View { word, skip: Skip(0), phase, lap: word.lap(), owner: word.owner() };
             if !self.asymmetric {
                 return Ok(plain);

@@ -33,6 +33,9 @@ const LAP_SHIFT: u32 = 16;
 pub(super) struct Word(pub(super) u64);
 
 impl Word {
+    /// The largest number that the lap's bits hold.
+    pub(super) const LAST_LAP: u64 = (1 << (64 - LAP_SHIFT)) - 1;
+
     #[inline(always)]
     pub(super) const fn new(lap: u64, phase: Phase, owner: usize) -> Self {
         Self(lap << LAP_SHIFT | (owner as u64 & 0xFFF) << OWNER_SHIFT | phase as u64)
