@@ -72,17 +72,17 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// has closed, or if the channel is full and the receiver has crashed.
     #[inline(always)]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        if self.push(&message).is_ok() { Ok(()) } else { self.try_send_again(message) }
+        self.push(&message).map_err(|error| self.not_sent(message, error))
     }
 
-    /// What `try_send` does when something was in its way, to name it.
+    /// What `try_send` says when something was in its way.
     #[cold]
-    fn try_send_again(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.attempt(&message).map_err(|cause| match cause {
+    fn not_sent(&self, message: T, error: PushError) -> TrySendError<T> {
+        match self.cause(error) {
             Cause::Full => TrySendError::Full(message),
             Cause::Disconnected => TrySendError::Disconnected(message),
             Cause::Fault(fault) => TrySendError::Fault(message, fault),
-        })
+        }
     }
 
     /// Sends a message, waiting for room as long as it takes. A receiver that never attached counts as yet to come.
@@ -91,13 +91,16 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// [`SendError::Disconnected`] if the receiver has closed, or crashed while the channel is full.
     #[inline(always)]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        if self.push(&message).is_ok() { Ok(()) } else { self.wait_and_send(message) }
+        match self.push(&message) {
+            Ok(()) => Ok(()),
+            Err(error) => self.wait_and_send(message, error),
+        }
     }
 
     // Not cold: a sender that is faster than its receiver lives here.
     #[inline(never)]
-    fn wait_and_send(&self, message: T) -> Result<(), SendError<T>> {
-        self.attempt_until(&message, None).map_err(|cause| match cause {
+    fn wait_and_send(&self, message: T, error: PushError) -> Result<(), SendError<T>> {
+        self.wait_if_full(&message, error, None).map_err(|cause| match cause {
             Cause::Full | Cause::Disconnected => SendError::Disconnected(message),
             Cause::Fault(fault) => SendError::Fault(message, fault),
         })
@@ -121,7 +124,8 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
 
     /// Without a deadline (which is one too far to be computed), for ever.
     fn send_before(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        self.attempt_until(&message, deadline).map_err(|cause| match cause {
+        let sent = self.push(&message).or_else(|error| self.wait_if_full(&message, error, deadline));
+        sent.map_err(|cause| match cause {
             Cause::Full => SendTimeoutError::Timeout(message),
             Cause::Disconnected => SendTimeoutError::Disconnected(message),
             Cause::Fault(fault) => SendTimeoutError::Fault(message, fault),
@@ -132,10 +136,6 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     #[inline(always)]
     fn push(&self, message: &T) -> Result<(), PushError> {
         self.ring.push(message, &*self.endpoint)
-    }
-
-    fn attempt(&self, message: &T) -> Result<(), Cause> {
-        self.push(message).map_err(|error| self.cause(error))
     }
 
     /// Nothing that receivers hold becomes room without their doing, so there is nothing to wait for.
@@ -154,12 +154,11 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         }
     }
 
-    /// [`Cause::Full`] means that the deadline passed.
-    #[inline(always)]
-    fn attempt_until(&self, message: &T, deadline: Option<Instant>) -> Result<(), Cause> {
-        match self.attempt(message) {
-            Err(Cause::Full) => self.wait_for_room(message, deadline),
-            result => result,
+    /// What follows a first attempt that failed. [`Cause::Full`] means that the deadline passed.
+    fn wait_if_full(&self, message: &T, error: PushError, deadline: Option<Instant>) -> Result<(), Cause> {
+        match self.cause(error) {
+            Cause::Full => self.wait_for_room(message, deadline),
+            cause => Err(cause),
         }
     }
 
