@@ -123,7 +123,7 @@ impl<T> Ring<T> {
         let times = self.redelivery(slot);
         let count = times.load(Ordering::Acquire);
         let lap = view.lap + 1;
-        if count >> 16 != lap {
+        if count >> 16 < lap {
             // The number is that of this message only if it was delivered again before.
             let before = if view.word.is_redelivered() { count & 0xFFFF } else { 0 };
             let next = lap << 16 | (before + 1).min(0xFFFF);
