@@ -8,17 +8,20 @@ use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use ringway::Payload;
+use ringway::channel_of::Spsc;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::futex;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::flavor::Kind;
 use crate::hostile::{RECEIVER_EVENT, SENDER_EVENT};
 use crate::setup::{Open, Setup, waiting};
 use crate::{Behaviour, behaviours};
 
+pub(crate) const ALONE: &[Behaviour] =
+    behaviours![spsc: only_a_sleeper_is_woken, a_wait_that_timed_out_takes_its_announcement_back];
+
 pub(crate) const OBSERVED: &[Behaviour] = behaviours![
-    only_a_sleeper_is_woken,
-    a_wait_that_timed_out_takes_its_announcement_back,
     a_sleeper_in_another_mapping_is_woken,
     a_sleeper_is_woken_through_another_mapping,
     a_sleeper_uses_no_cpu,
@@ -37,7 +40,7 @@ unsafe impl Send for Mapped {}
 impl Mapped {
     const LENGTH: usize = 8192;
 
-    fn new<T: Payload>(open: &Open<T>) -> Self {
+    fn new<T: Payload, F: Kind>(open: &Open<T, F>) -> Self {
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a fresh mapping at an address of the kernel's choice overlays nothing.
         let base = unsafe { mmap(null_mut(), Self::LENGTH, protection, flags, open.file(), 0) }.expect("a mapping");
@@ -70,7 +73,7 @@ fn epoch(event: &AtomicU32) -> u32 {
 
 fn only_a_sleeper_is_woken(setup: Setup) {
     const ROUNDS: u64 = 10;
-    let open = setup.open::<u64>(1);
+    let open = setup.open::<u64, Spsc>(1);
     let (mut tx, mut rx) = (open.sender(), open.receiver());
     let mapped = Mapped::new(&open);
     let (receiver_event, sender_event) = (mapped.event(RECEIVER_EVENT), mapped.event(SENDER_EVENT));
@@ -108,7 +111,7 @@ fn only_a_sleeper_is_woken(setup: Setup) {
 }
 
 fn a_wait_that_timed_out_takes_its_announcement_back(setup: Setup) {
-    let open = setup.open::<u64>(1);
+    let open = setup.open::<u64, Spsc>(1);
     let (tx, rx) = (open.sender(), open.receiver());
     let mapped = Mapped::new(&open);
     assert!(rx.recv_timeout(MOMENT).is_err());
@@ -126,8 +129,8 @@ fn sleep(event: &AtomicU32) {
     }
 }
 
-fn a_sleeper_in_another_mapping_is_woken(setup: Setup) {
-    let open = setup.open::<u64>(4);
+fn a_sleeper_in_another_mapping_is_woken<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(4);
     let (tx, rx) = (open.sender(), open.receiver());
     let calls: [(u64, &dyn Fn()); 5] = [
         (RECEIVER_EVENT, &|| tx.send(1).unwrap()),
@@ -144,15 +147,15 @@ fn a_sleeper_in_another_mapping_is_woken(setup: Setup) {
 }
 
 /// Sleeps on an event word in another mapping until `call` wakes it.
-fn is_woken_by(setup: Setup, open: &Open<u64>, event: u64, call: impl FnOnce()) {
+fn is_woken_by<F: Kind>(setup: Setup, open: &Open<u64, F>, event: u64, call: impl FnOnce()) {
     let mapped = Mapped::new(open);
     let sleeper = waiting(setup.wait, move || sleep(mapped.event(event)));
     call();
     sleeper.join().unwrap();
 }
 
-fn a_sleeper_is_woken_through_another_mapping(setup: Setup) {
-    let open = setup.open::<u64>(1);
+fn a_sleeper_is_woken_through_another_mapping<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(2);
     let (tx, rx) = (open.sender(), open.receiver());
     let mapped = Mapped::new(&open);
     // Between two slices of its sleep it is awake for a moment.
@@ -167,15 +170,15 @@ fn a_sleeper_is_woken_through_another_mapping(setup: Setup) {
     let (message, rx) = receiver.join().unwrap();
     assert_eq!(message, Ok(1));
 
-    tx.send(2).unwrap();
-    let sender = waiting(setup.wait, move || tx.send(3));
+    tx.send_slice(&[2, 3]).unwrap();
+    let sender = waiting(setup.wait, move || tx.send(4));
     wake(SENDER_EVENT);
-    assert_eq!(rx.iter().collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(rx.iter().collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(sender.join().unwrap(), Ok(()));
 }
 
-fn a_sleeper_uses_no_cpu(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(1);
+fn a_sleeper_uses_no_cpu<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(2);
     let cpu = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -187,6 +190,6 @@ fn a_sleeper_uses_no_cpu(setup: Setup) {
         assert!(used < elapsed / 4, "{name} used {used:?} of {elapsed:?}");
     };
     share("recv", &|| assert!(rx.recv_timeout(10 * MOMENT).is_err()));
-    tx.send(0).unwrap();
-    share("send", &|| assert!(tx.send_timeout(1, 10 * MOMENT).is_err()));
+    tx.send_slice(&[0, 1]).unwrap();
+    share("send", &|| assert!(tx.send_timeout(2, 10 * MOMENT).is_err()));
 }

@@ -4,8 +4,10 @@ use std::process::id;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringway::channel_of::Spsc;
 use ringway::{Error, PeerState, RecvTimeoutError, Role, SendTimeoutError, TryRecvError, TrySendError};
 
+use crate::flavor::Kind;
 use crate::message::{Message, for_every_message, numbered};
 use crate::setup::{Backing, Setup};
 use crate::{Behaviour, behaviours};
@@ -17,9 +19,7 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
     full_is_exactly_at_capacity,
     a_failed_send_hands_the_message_back,
     a_waiting_call_takes_what_is_there,
-    a_role_has_one_holder,
     a_role_is_free_again_after_a_clean_drop,
-    peers_are_told_about_each_other,
     a_side_that_never_attached_is_not_gone,
     a_closed_end_is_reopened_where_it_stopped,
     messages_outlive_both_handles,
@@ -27,11 +27,13 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
     handles_name_their_channel,
 ];
 
+pub(crate) const ROLES: &[Behaviour] = behaviours![spsc: a_role_has_one_holder, peers_are_told_about_each_other];
+
 /// At every edge of a block: 7 words fill one, 14 messages of three bytes do.
 const CAPACITIES: [usize; 10] = [1, 2, 3, 6, 7, 8, 13, 14, 64, 1024];
 
-fn a_message_arrives(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(4);
+fn a_message_arrives<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(4);
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     tx.try_send(7).unwrap();
     assert_eq!(rx.try_recv(), Ok(7));
@@ -40,18 +42,19 @@ fn a_message_arrives(setup: Setup) {
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
 }
 
-fn capacity_is_what_was_asked_for(setup: Setup) {
-    for capacity in CAPACITIES {
-        let open = setup.open::<[u8; 3]>(capacity);
+fn capacity_is_what_was_asked_for<F: Kind>(setup: Setup) {
+    for asked in CAPACITIES {
+        let capacity = F::capacity(asked);
+        let open = setup.open::<[u8; 3], F>(asked);
         let (tx, rx) = (open.sender(), open.receiver());
         assert_eq!([open.sending().capacity(), open.receiving().capacity()], [capacity; 2]);
         assert_eq!([tx.capacity(), rx.capacity()], [capacity; 2]);
     }
 }
 
-fn len_counts_exactly_in_every_state(setup: Setup) {
-    for capacity in CAPACITIES.into_iter().filter(|capacity| *capacity <= 64) {
-        let (tx, rx) = setup.ends::<u64>(capacity);
+fn len_counts_exactly_in_every_state<F: Kind>(setup: Setup) {
+    for capacity in F::capacities(&CAPACITIES).into_iter().filter(|capacity| *capacity <= 64) {
+        let (tx, rx) = setup.ends::<u64, F>(capacity);
         let state = |len: usize| {
             assert_eq!([tx.len(), rx.len()], [len; 2], "capacity {capacity}");
             assert_eq!([tx.is_empty(), rx.is_empty()], [len == 0; 2]);
@@ -74,13 +77,15 @@ fn len_counts_exactly_in_every_state(setup: Setup) {
     }
 }
 
-fn full_is_exactly_at_capacity(setup: Setup) {
-    for_every_message!(fill(setup));
+fn full_is_exactly_at_capacity<F: Kind>(setup: Setup) {
+    for_every_message!(fill::<_, F>(setup));
 }
 
-fn fill<T: Message>(setup: Setup) {
-    for capacity in CAPACITIES {
-        let (tx, rx) = setup.ends::<T>(capacity);
+fn fill<T: Message, F: Kind>(setup: Setup) {
+    // Where every message fills lines of its own, a thousand of them tell no more than sixty.
+    let longest = if size_of::<T>() <= 64 { 1024 } else { 64 };
+    for capacity in F::capacities(&CAPACITIES).into_iter().filter(|capacity| *capacity <= longest) {
+        let (tx, rx) = setup.ends::<T, F>(capacity);
         let mut sent = 0..;
         let mut received = 0..;
         let context = || format!("capacity {capacity}, {}", std::any::type_name::<T>());
@@ -109,9 +114,9 @@ fn fill<T: Message>(setup: Setup) {
     }
 }
 
-fn a_failed_send_hands_the_message_back(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(1);
-    tx.send(1).unwrap();
+fn a_failed_send_hands_the_message_back<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(2);
+    tx.send_slice(&[0, 1]).unwrap();
 
     let full = tx.try_send(2).unwrap_err();
     assert!(full.is_full() && !full.is_disconnected());
@@ -132,13 +137,15 @@ fn a_failed_send_hands_the_message_back(setup: Setup) {
     assert_eq!(error.into_inner(), 6);
 }
 
-fn a_waiting_call_takes_what_is_there(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(3);
+fn a_waiting_call_takes_what_is_there<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(4);
     let past = Instant::now();
+    tx.send(0).unwrap();
     tx.send_timeout(1, Duration::ZERO).unwrap();
     tx.send_deadline(2, past).unwrap();
     tx.send_timeout(3, Duration::MAX).unwrap();
     assert_eq!(tx.send_deadline(4, past), Err(SendTimeoutError::Timeout(4)));
+    assert_eq!(rx.recv(), Ok(0));
     assert_eq!(rx.recv_timeout(Duration::ZERO), Ok(1));
     assert_eq!(rx.recv_deadline(past), Ok(2));
     assert_eq!(rx.recv_timeout(Duration::MAX), Ok(3));
@@ -147,7 +154,7 @@ fn a_waiting_call_takes_what_is_there(setup: Setup) {
 }
 
 fn a_role_has_one_holder(setup: Setup) {
-    let open = setup.open::<u64>(4);
+    let open = setup.open::<u64, Spsc>(4);
     let (tx, rx) = (open.sender(), open.receiver());
     for channel in [open.sending(), open.receiving()] {
         let errors = [(Role::Sender, channel.sender().err()), (Role::Receiver, channel.receiver().err())];
@@ -166,8 +173,8 @@ fn a_role_has_one_holder(setup: Setup) {
     assert_eq!([tx.peer(), rx.peer()], [PeerState::Running { pid: id() }; 2]);
 }
 
-fn a_role_is_free_again_after_a_clean_drop(setup: Setup) {
-    let open = setup.open::<u64>(4);
+fn a_role_is_free_again_after_a_clean_drop<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(4);
     for _ in 0..50 {
         drop((open.sender(), open.receiver()));
         // Either side may open either end.
@@ -178,7 +185,7 @@ fn a_role_is_free_again_after_a_clean_drop(setup: Setup) {
 }
 
 fn peers_are_told_about_each_other(setup: Setup) {
-    let open = setup.open::<u64>(4);
+    let open = setup.open::<u64, Spsc>(4);
     let states = || {
         let seen = [open.sending(), open.receiving()].map(|side| (side.sender_state(), side.receiver_state()));
         assert_eq!(seen[0], seen[1], "both sides see the same");
@@ -206,34 +213,34 @@ fn peers_are_told_about_each_other(setup: Setup) {
     assert_eq!(states(), (PeerState::Closed, PeerState::Closed));
 }
 
-fn a_side_that_never_attached_is_not_gone(setup: Setup) {
-    let open = setup.open::<u64>(3);
+fn a_side_that_never_attached_is_not_gone<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(3);
     let rx = open.receiver();
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     assert_eq!(rx.try_recv_slice(&mut [0]), Err(TryRecvError::Empty));
     assert_eq!(rx.recv_timeout(Duration::from_millis(5)), Err(RecvTimeoutError::Timeout));
     drop(rx);
 
-    let open = setup.open::<u64>(3);
+    let open = setup.open::<u64, F>(4);
     let tx = open.sender();
-    for number in 0..3 {
+    for number in 0..4 {
         tx.send(number).unwrap();
     }
-    assert_eq!(tx.try_send(3), Err(TrySendError::Full(3)));
-    assert_eq!(tx.send_timeout(3, Duration::from_millis(5)), Err(SendTimeoutError::Timeout(3)));
+    assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)));
+    assert_eq!(tx.send_timeout(4, Duration::from_millis(5)), Err(SendTimeoutError::Timeout(4)));
     assert_eq!(tx.wait_drained(Some(Duration::from_millis(5))), Err(SendTimeoutError::Timeout(())));
     let rx = open.receiver();
-    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
-fn a_closed_end_is_reopened_where_it_stopped(setup: Setup) {
-    for_every_message!(reopen(setup));
+fn a_closed_end_is_reopened_where_it_stopped<F: Kind>(setup: Setup) {
+    for_every_message!(reopen::<_, F>(setup));
 }
 
-fn reopen<T: Message>(setup: Setup) {
+fn reopen<T: Message, F: Kind>(setup: Setup) {
     // Twice around the longest block of 56, closing each end at every place.
     const COUNT: u64 = 130;
-    let open = setup.open::<T>(9);
+    let open = setup.open::<T, F>(9);
     let mut rx = open.receiver();
     for number in 0..COUNT {
         let tx = open.sender();
@@ -250,9 +257,9 @@ fn reopen<T: Message>(setup: Setup) {
     }
 }
 
-fn messages_outlive_both_handles(setup: Setup) {
-    for capacity in CAPACITIES.into_iter().filter(|capacity| *capacity <= 64) {
-        let open = setup.open::<u64>(capacity);
+fn messages_outlive_both_handles<F: Kind>(setup: Setup) {
+    for capacity in F::capacities(&CAPACITIES).into_iter().filter(|capacity| *capacity <= 64) {
+        let open = setup.open::<u64, F>(capacity);
         let mut numbers = 0..;
         // Filled by several senders, none of which ever meets a receiver.
         for _ in 0..capacity {
@@ -265,8 +272,8 @@ fn messages_outlive_both_handles(setup: Setup) {
     }
 }
 
-fn handles_move_between_threads(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(4);
+fn handles_move_between_threads<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(4);
     let tx = thread::spawn(move || tx.send(1).map(|()| tx).unwrap()).join().unwrap();
     let rx = thread::spawn(move || rx.recv().map(|message| assert_eq!(message, 1)).map(|()| rx).unwrap());
     let rx = rx.join().unwrap();
@@ -275,8 +282,8 @@ fn handles_move_between_threads(setup: Setup) {
     assert_eq!(rx.into_iter().collect::<Vec<_>>(), [2]);
 }
 
-fn handles_name_their_channel(setup: Setup) {
-    let open = setup.open::<u64>(4);
+fn handles_name_their_channel<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(4);
     let (tx, rx) = (open.sender(), open.receiver());
     let named = setup.backing == Backing::Posix;
     for name in [open.sending().name(), open.receiving().name(), tx.name(), rx.name()] {

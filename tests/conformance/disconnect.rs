@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ringway::spsc::{Receiver, Sender};
+use ringway::channel_of::{Flavor, Receiver, Sender};
 use ringway::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 
+use crate::flavor::Kind;
 use crate::message::numbered;
 use crate::setup::{Setup, waiting};
 use crate::{Behaviour, behaviours};
@@ -25,11 +26,15 @@ pub(crate) const WAITING: &[Behaviour] = behaviours![
     a_waiting_receive_gets_the_last_message_first,
 ];
 
+/// A way to receive, and what came of it.
+type ReceiveBy<F, R> = fn(&Receiver<u64, F>) -> R;
+/// A way to send, and what came of it.
+type SendBy<F, R> = fn(&Sender<u64, F>) -> R;
+
 const LONG: Duration = Duration::from_secs(3600);
 
-fn every_receive_drains_before_it_fails(setup: Setup) {
-    type Way = fn(&Receiver<u64>) -> Option<u64>;
-    let ways: [Way; 7] = [
+fn every_receive_drains_before_it_fails<F: Kind>(setup: Setup) {
+    let ways: [ReceiveBy<F, Option<u64>>; 7] = [
         |rx| rx.try_recv().map_err(|error| assert_eq!(error, TryRecvError::Disconnected)).ok(),
         |rx| rx.recv().map_err(|error| assert_eq!(error, RecvError::Disconnected)).ok(),
         |rx| rx.recv_timeout(LONG).map_err(|error| assert_eq!(error, RecvTimeoutError::Disconnected)).ok(),
@@ -47,7 +52,7 @@ fn every_receive_drains_before_it_fails(setup: Setup) {
         |rx| rx.into_iter().next(),
     ];
     for way in ways {
-        let (tx, rx) = setup.ends::<u64>(10);
+        let (tx, rx) = setup.ends::<u64, F>(10);
         tx.send_slice(&numbered::<u64>(0..10)).unwrap();
         drop(tx);
         for number in 0..10 {
@@ -60,9 +65,9 @@ fn every_receive_drains_before_it_fails(setup: Setup) {
     }
 }
 
-fn every_send_fails_when_the_receiver_has_gone(setup: Setup) {
+fn every_send_fails_when_the_receiver_has_gone<F: Kind>(setup: Setup) {
     for left in [0, 1, 4] {
-        let (tx, rx) = setup.ends::<u64>(4);
+        let (tx, rx) = setup.ends::<u64, F>(4);
         tx.send_slice(&numbered::<u64>(0..left)).unwrap();
         drop(rx);
         // At once, whether there is room or not.
@@ -79,8 +84,8 @@ fn every_send_fails_when_the_receiver_has_gone(setup: Setup) {
     }
 }
 
-fn an_end_without_messages_is_seen_at_once(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(1);
+fn an_end_without_messages_is_seen_at_once<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(1);
     drop(tx);
     let error = rx.try_recv().unwrap_err();
     assert!(error.is_disconnected() && !error.is_empty());
@@ -88,8 +93,8 @@ fn an_end_without_messages_is_seen_at_once(setup: Setup) {
     assert_eq!(rx.recv(), Err(RecvError::Disconnected));
 }
 
-fn iterators_end_with_the_sender(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(20);
+fn iterators_end_with_the_sender<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(20);
     tx.send_slice(&numbered::<u64>(0..20)).unwrap();
     drop(tx);
     assert_eq!(rx.iter().take(5).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -107,8 +112,8 @@ fn iterators_end_with_the_sender(setup: Setup) {
     assert_eq!(rest.next(), None);
 }
 
-fn a_try_iterator_ends_where_it_would_wait(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(20);
+fn a_try_iterator_ends_where_it_would_wait<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(20);
     assert_eq!(rx.try_iter().next(), None);
     for round in 0..20 {
         let numbers = numbered::<u64>(round..2 * round);
@@ -117,8 +122,8 @@ fn a_try_iterator_ends_where_it_would_wait(setup: Setup) {
     }
 }
 
-fn what_the_receiver_left_stays_for_the_next(setup: Setup) {
-    let open = setup.open::<u64>(10);
+fn what_the_receiver_left_stays_for_the_next<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(10);
     let tx = open.sender();
     tx.send_slice(&numbered::<u64>(0..10)).unwrap();
     for number in 0..10 {
@@ -142,15 +147,15 @@ fn ended_by<H: Send + 'static, R: Send + 'static>(
     thread.join().unwrap()
 }
 
-fn every_waiting_receive_ends_with_the_sender(setup: Setup) {
-    let ways: [fn(&Receiver<u64>) -> bool; 5] = [
+fn every_waiting_receive_ends_with_the_sender<F: Kind>(setup: Setup) {
+    let ways: [ReceiveBy<F, bool>; 5] = [
         |rx| rx.recv() == Err(RecvError::Disconnected),
         |rx| rx.recv_timeout(LONG) == Err(RecvTimeoutError::Disconnected),
         |rx| rx.recv_timeout(Duration::MAX) == Err(RecvTimeoutError::Disconnected),
         |rx| rx.recv_slice(&mut [0; 3]) == Err(RecvError::Disconnected),
         |rx| rx.iter().next().is_none(),
     ];
-    let open = setup.open::<u64>(4);
+    let open = setup.open::<u64, F>(4);
     let mut rx = open.receiver();
     for way in ways {
         let tx = open.sender();
@@ -160,15 +165,15 @@ fn every_waiting_receive_ends_with_the_sender(setup: Setup) {
     }
 }
 
-fn every_waiting_send_ends_with_the_receiver(setup: Setup) {
-    let ways: [fn(&Sender<u64>) -> bool; 5] = [
+fn every_waiting_send_ends_with_the_receiver<F: Kind>(setup: Setup) {
+    let ways: [SendBy<F, bool>; 5] = [
         |tx| tx.send(9) == Err(SendError::Disconnected(9)),
         |tx| tx.send_timeout(9, LONG) == Err(SendTimeoutError::Disconnected(9)),
         |tx| tx.send_timeout(9, Duration::MAX) == Err(SendTimeoutError::Disconnected(9)),
         |tx| tx.send_slice(&[9, 9]) == Err(SendSliceError { sent: 0, cause: SendError::Disconnected(()) }),
         |tx| tx.wait_drained(None) == Err(SendTimeoutError::Disconnected(())),
     ];
-    let open = setup.open::<u64>(2);
+    let open = setup.open::<u64, F>(2);
     let mut tx = open.sender();
     tx.send_slice(&[0, 1]).unwrap();
     for way in ways {
@@ -192,13 +197,13 @@ fn every_waiting_send_ends_with_the_receiver(setup: Setup) {
 }
 
 /// Whether the sender has not yet filled the place that the receiver made.
-fn tx_is_behind(rx: &Receiver<u64>) -> bool {
+fn tx_is_behind<F: Flavor>(rx: &Receiver<u64, F>) -> bool {
     std::thread::yield_now();
     !rx.is_full()
 }
 
-fn a_waiting_iterator_yields_what_comes_and_ends(setup: Setup) {
-    let (tx, rx) = setup.ends::<u64>(3);
+fn a_waiting_iterator_yields_what_comes_and_ends<F: Kind>(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, F>(4);
     let receiver = waiting(setup.wait, move || rx.into_iter().collect::<Vec<_>>());
     let numbers = numbered::<u64>(0..50);
     tx.send_slice(&numbers).unwrap();
@@ -206,8 +211,8 @@ fn a_waiting_iterator_yields_what_comes_and_ends(setup: Setup) {
     assert_eq!(receiver.join().unwrap(), numbers);
 }
 
-fn a_waiting_receive_gets_the_last_message_first(setup: Setup) {
-    let open = setup.open::<u64>(3);
+fn a_waiting_receive_gets_the_last_message_first<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(3);
     let mut rx = open.receiver();
     // The message and the end come as close together as they can; the message must win.
     for number in 0..50 {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use ringway::channel_of::Spsc;
 use ringway::spsc::Sender;
 use ringway::{
     Error, Fault, Payload, PeerState, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
@@ -14,7 +15,7 @@ use zerocopy::{Immutable, IntoBytes, TryFromBytes};
 use crate::setup::Setup;
 use crate::{Behaviour, behaviours};
 
-pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
+pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![spsc:
     a_forged_small_message_is_dropped_and_the_next_is_fine,
     a_forged_large_message_is_dropped_and_the_next_is_fine,
     a_forged_message_ends_a_slice_and_an_iterator,
@@ -44,7 +45,7 @@ pub(crate) fn read(file: &File, offset: u64) -> u64 {
 
 #[derive(Clone, Copy, Debug, PartialEq, TryFromBytes, IntoBytes, Immutable, Payload)]
 #[repr(u8)]
-enum Side {
+pub(crate) enum Side {
     Buy = 1,
     Sell = 2,
 }
@@ -92,7 +93,7 @@ fn assert_invalid(fault: Option<Fault>, type_name: &str) {
 }
 
 fn a_forged_small_message_is_dropped_and_the_next_is_fine(setup: Setup) {
-    let open = setup.open::<Order>(14);
+    let open = setup.open::<Order, Spsc>(14);
     let (tx, rx) = (open.sender(), open.receiver());
     for number in 0..14 {
         tx.send(Order::new(number)).unwrap();
@@ -123,7 +124,7 @@ fn a_forged_small_message_is_dropped_and_the_next_is_fine(setup: Setup) {
 }
 
 fn a_forged_large_message_is_dropped_and_the_next_is_fine(setup: Setup) {
-    let open = setup.open::<Snapshot>(4);
+    let open = setup.open::<Snapshot, Spsc>(4);
     let (tx, rx) = (open.sender(), open.receiver());
     for number in 0..4 {
         tx.send(Snapshot::new(number)).unwrap();
@@ -137,7 +138,7 @@ fn a_forged_large_message_is_dropped_and_the_next_is_fine(setup: Setup) {
 
 fn a_forged_message_ends_a_slice_and_an_iterator(setup: Setup) {
     for forged in 0..10 {
-        let open = setup.open::<Order>(10);
+        let open = setup.open::<Order, Spsc>(10);
         let orders: Vec<_> = (0..10).map(Order::new).collect();
         let (tx, rx) = (open.sender(), open.receiver());
         let mut places = [Order::new(99); 10];
@@ -188,7 +189,7 @@ fn send_faults(tx: &Sender<u64>) -> Vec<Option<Fault>> {
 
 fn a_receivers_position_out_of_range_is_a_fault(setup: Setup) {
     for head in [11, 12, 1 << 32, 1 << 63, u64::MAX, u64::MAX - 10] {
-        let open = setup.open::<u64>(10);
+        let open = setup.open::<u64, Spsc>(10);
         let (tx, rx) = (open.sender(), open.receiver());
         tx.send_slice(&[5; 10]).unwrap();
         forge(&open.file(), HEAD, head);
@@ -206,7 +207,7 @@ fn a_receivers_position_out_of_range_is_a_fault(setup: Setup) {
 
 fn a_count_beyond_its_block_is_a_fault(setup: Setup) {
     for count in [8, 9, 1 << 32, 1 << 63, u64::MAX] {
-        let open = setup.open::<u64>(10);
+        let open = setup.open::<u64, Spsc>(10);
         let (tx, rx) = (open.sender(), open.receiver());
         tx.send(5).unwrap();
         forge(&open.file(), BLOCKS, count);
@@ -235,7 +236,7 @@ fn a_count_beyond_its_block_is_a_fault(setup: Setup) {
 
 fn a_role_without_a_position_is_refused_and_leaves_no_trace(setup: Setup) {
     for (word, value) in [(TAIL, 11), (TAIL, u64::MAX), (BLOCKS, 8), (BLOCKS, u64::MAX)] {
-        let open = setup.open::<u64>(10);
+        let open = setup.open::<u64, Spsc>(10);
         let rx = open.receiver();
         let honest = read(&open.file(), word);
         forge(&open.file(), word, value);
@@ -255,7 +256,7 @@ fn a_role_without_a_position_is_refused_and_leaves_no_trace(setup: Setup) {
 
 fn a_hint_that_lags_behind_is_put_right(setup: Setup) {
     // A sender that is killed between leaving a block and saying so leaves the hint one block behind.
-    let open = setup.open::<u64>(30);
+    let open = setup.open::<u64, Spsc>(30);
     let rx = open.receiver();
     open.sender().send_slice(&[5; 14]).unwrap();
     assert_eq!(read(&open.file(), TAIL), 14);

@@ -1,15 +1,17 @@
-//! What the docs of the handles promise, on every backing, with every way of waiting, and with either barrier.
+//! What the docs of the handles promise, for either flavor, on every backing, with every way of waiting, and with either barrier.
 //!
 //! A behaviour is a function of a [`Setup`]; a trial is a behaviour in one setup, named
-//! `posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only.
+//! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only.
 
 mod asleep;
 mod basics;
 mod batch;
 mod disconnect;
+mod flavor;
 mod hostile;
 mod message;
 mod model;
+mod mpmc;
 mod processes;
 mod random;
 mod scribble;
@@ -23,24 +25,51 @@ use std::sync::{PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Trial};
 use ringway::Wait;
-use ringway::spsc::{Channel, Receiver, Sender};
-use setup::Setup;
+use ringway::channel_of::{Mpmc, Spsc};
+use ringway::spsc;
+use setup::{Backing, Setup};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
+use crate::flavor::Kind;
+
 // Moved between threads, never shared, never duplicated.
-assert_impl_all!(Sender<u64>: Send);
-assert_impl_all!(Receiver<u64>: Send);
-assert_not_impl_any!(Sender<u64>: Sync, Clone, Copy);
-assert_not_impl_any!(Receiver<u64>: Sync, Clone, Copy);
-assert_impl_all!(Channel<u64>: Send, Sync);
-assert_not_impl_any!(Channel<u64>: Clone, Copy);
+assert_impl_all!(spsc::Sender<u64>: Send);
+assert_impl_all!(spsc::Receiver<u64>: Send);
+assert_not_impl_any!(spsc::Sender<u64>: Sync, Clone, Copy);
+assert_not_impl_any!(spsc::Receiver<u64>: Sync, Clone, Copy);
+assert_impl_all!(spsc::Channel<u64>: Send, Sync);
+assert_not_impl_any!(spsc::Channel<u64>: Clone, Copy);
+// Shared between threads, and cloned for them.
+assert_impl_all!(ringway::mpmc::Sender<u64>: Send, Sync, Clone);
+assert_impl_all!(ringway::mpmc::Receiver<u64>: Send, Sync, Clone);
+assert_not_impl_any!(ringway::mpmc::Sender<u64>: Copy);
+assert_not_impl_any!(ringway::mpmc::Receiver<u64>: Copy);
+assert_impl_all!(ringway::mpmc::Channel<u64>: Send, Sync);
+assert_not_impl_any!(ringway::mpmc::Channel<u64>: Clone, Copy);
 
-/// One promise, as a test of it in any setup.
-type Behaviour = (&'static str, fn(Setup));
+/// One promise, as a test of it in any setup, for each flavor that makes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Behaviour {
+    name: &'static str,
+    spsc: Option<fn(Setup)>,
+    mpmc: Option<fn(Setup)>,
+}
 
-/// Names functions as behaviours.
+/// Names functions as behaviours: of one flavor, or, if they are generic over it, of both.
 macro_rules! behaviours {
-    ($($function:ident),+ $(,)?) => { &[$((stringify!($function), $function as fn($crate::Setup))),+] };
+    (spsc: $($function:ident),+ $(,)?) => {
+        &[$($crate::Behaviour { name: stringify!($function), spsc: Some($function), mpmc: None }),+]
+    };
+    (mpmc: $($function:ident),+ $(,)?) => {
+        &[$($crate::Behaviour { name: stringify!($function), spsc: None, mpmc: Some($function) }),+]
+    };
+    ($($function:ident),+ $(,)?) => {
+        &[$($crate::Behaviour {
+            name: stringify!($function),
+            spsc: Some($function::<ringway::channel_of::Spsc>),
+            mpmc: Some($function::<ringway::channel_of::Mpmc>),
+        }),+]
+    };
 }
 pub(crate) use behaviours;
 
@@ -75,7 +104,23 @@ fn with_a_file(setup: Setup) -> bool {
     setup.backing.has_file()
 }
 
-const SUITES: [Suite; 12] = [
+/// For behaviours that are costly, and about nothing that depends on the setup.
+fn in_one_memfd(setup: Setup) -> bool {
+    once(setup) && setup.backing == Backing::Memfd && setup.membarrier
+}
+
+/// For behaviours of many processes, to which a channel comes by name or by descriptor.
+fn in_a_crowd(setup: Setup) -> bool {
+    once(setup) && matches!(setup.backing, Backing::Posix | Backing::Passed)
+}
+
+/// For behaviours that somebody watches from outside.
+fn that_sleeps(setup: Setup) -> bool {
+    setup.wait != Wait::Spin && with_a_file(setup)
+}
+
+const SUITES: [Suite; 25] = [
+    suite(basics::ROLES, once),
     suite(basics::IMMEDIATE, once),
     suite(batch::IMMEDIATE, once),
     suite(disconnect::IMMEDIATE, once),
@@ -86,12 +131,24 @@ const SUITES: [Suite; 12] = [
     suite(waiting::WAITING, always),
     suite(disconnect::WAITING, always),
     suite(stress::WAITING, always),
-    suite(asleep::OBSERVED, |setup| setup.wait != Wait::Spin && with_a_file(setup)),
+    suite(mpmc::peers::IMMEDIATE, once),
+    suite(mpmc::peers::WAITING, always),
+    suite(mpmc::guards::IMMEDIATE, once),
+    suite(mpmc::guards::WAITING, always),
+    suite(mpmc::model::IMMEDIATE, once),
+    suite(mpmc::hostile::IMMEDIATE, |setup| once(setup) && with_a_file(setup)),
+    suite(mpmc::shapes::WAITING, always),
+    suite(mpmc::shapes::CROWDED, |setup| once(setup) && setup.backing == Backing::Memfd),
+    suite(mpmc::shapes::LARGE, in_one_memfd),
+    suite(mpmc::peers::LARGE, in_one_memfd),
+    Suite { behaviours: mpmc::crowd::WAITING, is_tried: in_a_crowd, starts_processes: true },
+    suite(asleep::ALONE, that_sleeps),
+    suite(asleep::OBSERVED, that_sleeps),
     Suite { behaviours: processes::WAITING, is_tried: with_a_file, starts_processes: true },
 ];
 
-fn trial((name, run): Behaviour, setup: Setup, alone: bool) -> Trial {
-    let name = format!("{setup}/{name}");
+fn trial(flavor: &str, name: &str, run: fn(Setup), setup: Setup, alone: bool) -> Trial {
+    let name = format!("{flavor}/{setup}/{name}");
     let guarded = name.clone();
     Trial::test(name, move || {
         let _shared = (!alone).then(|| NEIGHBOURS.read().unwrap_or_else(PoisonError::into_inner));
@@ -105,7 +162,11 @@ fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for setup in Setup::all() {
         for suite in SUITES.iter().filter(|suite| (suite.is_tried)(setup)) {
-            trials.extend(suite.behaviours.iter().map(|behaviour| trial(*behaviour, setup, suite.starts_processes)));
+            for Behaviour { name, spsc, mpmc } in suite.behaviours {
+                let of_flavors = [(Spsc::NAME, spsc), (Mpmc::NAME, mpmc)];
+                let tried = of_flavors.into_iter().filter_map(|(flavor, run)| Some((flavor, (*run)?)));
+                trials.extend(tried.map(|(flavor, run)| trial(flavor, name, run, setup, suite.starts_processes)));
+            }
         }
     }
     trials

@@ -80,18 +80,18 @@ impl Message for Aligned {
     }
 }
 
-/// Calls `function::<T>(arguments)` for every kind of message.
+/// Calls `function::<T, F>(arguments)` for every kind of message.
 macro_rules! for_every_message {
-    ($function:ident($($argument:expr),*)) => {
-        for_every_message!(@ $function ($($argument),*)
+    ($function:ident::<_, $flavor:ident>($($argument:expr),*)) => {
+        for_every_message!(@ $function $flavor ($($argument),*)
             [u8; 0], [u8; 1], [u8; 2], [u8; 3], [u8; 4], [u8; 8], [u8; 9], [u8; 16], [u8; 28], [u8; 40], [u8; 48],
             [u8; 56], [u8; 57], [u8; 64], [u8; 200], [u8; 1024], [u8; 4096],
             (), u64, u128, $crate::message::Trade, $crate::message::Aligned
         )
     };
     // The arguments as one tree, because they repeat independently of the types.
-    (@ $function:ident $arguments:tt $($message:ty),*) => {
-        $($function::<$message> $arguments;)*
+    (@ $function:ident $flavor:ident $arguments:tt $($message:ty),*) => {
+        $($function::<$message, $flavor> $arguments;)*
     };
 }
 pub(crate) use for_every_message;

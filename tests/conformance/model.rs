@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use ringway::spsc::{Receiver, Sender};
+use ringway::channel_of::{Flavor, Receiver, Sender};
 use ringway::{RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
+use crate::flavor::Kind;
 use crate::message::{Message, Trade, numbered};
 use crate::random::Random;
 use crate::setup::{Open, Setup};
@@ -72,16 +73,16 @@ impl<H> End<H> {
 }
 
 /// The channel, and what must be in it.
-struct Pair<T> {
-    open: Open<T>,
+struct Pair<T, F: Flavor> {
+    open: Open<T, F>,
     capacity: usize,
-    tx: End<Sender<T>>,
-    rx: End<Receiver<T>>,
+    tx: End<Sender<T, F>>,
+    rx: End<Receiver<T, F>>,
     model: VecDeque<T>,
     next: u64,
 }
 
-impl<T: Message> Pair<T> {
+impl<T: Message, F: Flavor> Pair<T, F> {
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::ToggleSender => self.tx.toggle(|| self.open.sender()),
@@ -183,20 +184,20 @@ impl<T: Message> Pair<T> {
     }
 }
 
-fn random_operations_do_what_a_deque_does(setup: Setup) {
+fn random_operations_do_what_a_deque_does<F: Kind>(setup: Setup) {
     for seed in 0..4 {
-        for capacity in [1, 2, 3, 7, 8, 20, 113] {
-            compare::<u64>(setup, capacity, seed);
-            compare::<[u8; 3]>(setup, capacity, seed);
-            compare::<Trade>(setup, capacity, seed);
-            compare::<[u8; 57]>(setup, capacity, seed);
+        for capacity in F::capacities(&[1, 2, 3, 7, 8, 20, 113]) {
+            compare::<u64, F>(setup, capacity, seed);
+            compare::<[u8; 3], F>(setup, capacity, seed);
+            compare::<Trade, F>(setup, capacity, seed);
+            compare::<[u8; 57], F>(setup, capacity, seed);
         }
     }
 }
 
-fn compare<T: Message>(setup: Setup, capacity: usize, seed: u64) {
+fn compare<T: Message, F: Kind>(setup: Setup, capacity: usize, seed: u64) {
     let mut random = Random::new(seed << 32 | capacity as u64);
-    let mut pair = Pair::<T> {
+    let mut pair = Pair::<T, F> {
         open: setup.open(capacity),
         capacity,
         tx: End::new(),

@@ -5,10 +5,12 @@ use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use ringway::spsc::Channel;
+use ringway::channel_of::{Channel, Flavor, Mpmc, Spsc};
 use ringway::{Options, Payload, RecvError, Wait};
 
+use crate::flavor::Kind;
 use crate::message::Trade;
+use crate::mpmc::crowd;
 use crate::setup::{Open, Setup};
 use crate::stress::{receive_all, send_all};
 use crate::{Behaviour, behaviours, watchdog};
@@ -20,50 +22,51 @@ pub(crate) const WAITING: &[Behaviour] = behaviours![
     processes_play_ping_pong,
 ];
 
-/// Set for a child: its part, its strategy, and the names of its channels. Without names, they are its stdin and stdout.
+/// Set for a child: its part, the flavor, its strategy, and the names of its channels. Without names, they are its stdin and stdout.
 const PART: &str = "RINGWAY_CONFORMANCE_PART";
+const FLAVOR: &str = "RINGWAY_CONFORMANCE_FLAVOR";
 const WAIT: &str = "RINGWAY_CONFORMANCE_WAIT";
 const NAMES: &str = "RINGWAY_CONFORMANCE_NAMES";
 
 const MESSAGES: u64 = 50_000;
 const ROUNDS: u64 = 100;
 
-fn a_process_sends_to_this_one(setup: Setup) {
-    let open = setup.open::<u64>(500);
-    let child = start("send", setup.wait, &[&open]);
+fn a_process_sends_to_this_one<F: Kind>(setup: Setup) {
+    let open = setup.open::<u64, F>(500);
+    let mut child = start("send", setup.wait, &[&open]);
     let rx = open.receiver();
     receive_all(&rx, MESSAGES, 1);
     assert_eq!(rx.recv(), Err(RecvError::Disconnected));
-    succeed(child);
+    succeed(&mut child);
 }
 
-fn a_process_receives_from_this_one(setup: Setup) {
-    let open = setup.open::<Trade>(500);
+fn a_process_receives_from_this_one<F: Kind>(setup: Setup) {
+    let open = setup.open::<Trade, F>(500);
     send_to(start("receive", setup.wait, &[&open]), &open);
 }
 
-fn a_process_that_waits_in_another_way_receives(setup: Setup) {
+fn a_process_that_waits_in_another_way_receives<F: Kind>(setup: Setup) {
     let other = match setup.wait {
         Wait::Spin => Wait::Park,
         Wait::Park => Wait::Adaptive,
         _ => Wait::Spin,
     };
-    let open = setup.open::<Trade>(5);
+    let open = setup.open::<Trade, F>(5);
     send_to(start("receive", other, &[&open]), &open);
 }
 
-fn send_to(child: Child, open: &Open<Trade>) {
+fn send_to<F: Kind>(mut child: Child, open: &Open<Trade, F>) {
     let tx = open.sender();
     let count = if tx.capacity() < 100 { MESSAGES / 100 } else { MESSAGES };
-    send_all(&tx, count, 2);
+    send_all(&tx, 0..count, 2);
     assert_eq!(tx.wait_drained(None), Ok(()));
     drop(tx);
-    succeed(child);
+    succeed(&mut child);
 }
 
-fn processes_play_ping_pong(setup: Setup) {
-    let (ping, pong) = (setup.open::<u64>(1), setup.open::<u64>(1));
-    let child = start("echo", setup.wait, &[&ping, &pong]);
+fn processes_play_ping_pong<F: Kind>(setup: Setup) {
+    let (ping, pong) = (setup.open::<u64, F>(1), setup.open::<u64, F>(1));
+    let mut child = start("echo", setup.wait, &[&ping, &pong]);
     let (tx, rx) = (ping.sender(), pong.receiver());
     for number in 0..ROUNDS {
         tx.send(number).unwrap();
@@ -71,23 +74,28 @@ fn processes_play_ping_pong(setup: Setup) {
     }
     drop(tx);
     assert_eq!(rx.recv(), Err(RecvError::Disconnected));
-    succeed(child);
+    succeed(&mut child);
 }
 
 /// Starts the other side of up to two channels.
-fn start<T: Payload>(part: &str, wait: Wait, channels: &[&Open<T>]) -> Child {
+fn start<T: Payload, F: Kind>(part: &str, wait: Wait, channels: &[&Open<T, F>]) -> Child {
+    command(part, wait, channels).spawn().expect("another process")
+}
+
+/// As [`start`], for parts that need to know more.
+pub(crate) fn command<T: Payload, F: Kind>(part: &str, wait: Wait, channels: &[&Open<T, F>]) -> Command {
     let mut command = Command::new(env::current_exe().expect("this binary"));
-    command.env(PART, part).env(WAIT, format!("{wait:?}"));
+    command.env(PART, part).env(FLAVOR, F::NAME).env(WAIT, format!("{wait:?}"));
     if let Some(names) = channels.iter().map(|open| open.receiving().name()).collect::<Option<Vec<_>>>() {
         command.env(NAMES, names.join(" "));
     } else {
         let mut passed = channels.iter().map(|open| Stdio::from(OwnedFd::from(open.file())));
         command.stdin(passed.next().expect("a channel")).stdout(passed.next().unwrap_or(Stdio::null()));
     }
-    command.spawn().expect("another process")
+    command
 }
 
-fn succeed(mut child: Child) {
+pub(crate) fn succeed(child: &mut Child) {
     let status = child.wait().expect("our child");
     assert!(status.success(), "the other process failed, see above: {status}");
 }
@@ -98,27 +106,35 @@ pub(crate) fn is_child() -> bool {
 
 /// What a child does instead of trials.
 pub(crate) fn run_child() -> ExitCode {
+    match env::var(FLAVOR).expect("it was set").as_str() {
+        Spsc::NAME => play::<Spsc>(),
+        Mpmc::NAME => play::<Mpmc>(),
+        other => panic!("no flavor is called {other}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn play<F: Kind>() {
     let part = env::var(PART).expect("it was set");
     watchdog::guard(&format!("the process that is to {part}"), || match part.as_str() {
-        "send" => send_all(&channel::<u64>(0).sender().expect("a free end"), MESSAGES, 3),
+        "send" => send_all(&channel::<u64, F>(0).sender().expect("a free end"), 0..MESSAGES, 3),
         "receive" => {
-            let rx = channel::<Trade>(0).receiver().expect("a free end");
+            let rx = channel::<Trade, F>(0).receiver().expect("a free end");
             let count = if rx.capacity() < 100 { MESSAGES / 100 } else { MESSAGES };
             receive_all(&rx, count, 4);
             assert_eq!(rx.recv(), Err(RecvError::Disconnected));
         }
         "echo" => {
-            let rx = channel::<u64>(0).receiver().expect("a free end");
-            let tx = channel::<u64>(1).sender().expect("a free end");
+            let rx = channel::<u64, F>(0).receiver().expect("a free end");
+            let tx = channel::<u64, F>(1).sender().expect("a free end");
             rx.iter().for_each(|message| tx.send(message + 1).expect("the other side waits for it"));
         }
-        other => panic!("no part is called {other}"),
+        other => crowd::play(other),
     });
-    ExitCode::SUCCESS
 }
 
 /// The channel of that index, as this child came to it.
-fn channel<T: Payload>(index: usize) -> Channel<T> {
+pub(crate) fn channel<T: Payload, F: Flavor>(index: usize) -> Channel<T, F> {
     let wait = match env::var(WAIT).expect("it was set").as_str() {
         "Spin" => Wait::Spin,
         "Adaptive" => Wait::Adaptive,

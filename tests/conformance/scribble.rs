@@ -2,16 +2,19 @@
 //! messages; it may not panic, hang, or write where a channel does not.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ringway::spsc::{Channel, Receiver, Sender};
-use ringway::{Inspection, Payload};
+use ringway::channel_of::{Channel, Mpmc, Receiver, Sender, Spsc};
+use ringway::{Inspection, Options, Payload};
 use zerocopy::{Immutable, IntoBytes, TryFromBytes};
 
+use crate::flavor::Kind;
 use crate::hostile::{BLOCKS, HEAD, PEERS, RECEIVER_EVENT, SENDER_EVENT, TAIL, forge, read};
+use crate::mpmc::hostile::{SLOT, SLOTS, forged_skips, forged_words};
 use crate::random::Random;
 use crate::setup::{Open, Setup};
 use crate::{Behaviour, behaviours};
@@ -22,9 +25,9 @@ pub(crate) const WAITING: &[Behaviour] =
     behaviours![a_scribbler_never_stops_a_victim, a_scribbled_event_word_never_keeps_a_sleeper];
 
 const CAPACITY: usize = 20;
-const MOMENT: Duration = Duration::from_micros(100);
+const MOMENT: Duration = Duration::from_micros(50);
 
-/// A block of three; some bit patterns are no messages.
+/// A block of three, or a slot of its own; some bit patterns are no messages.
 #[derive(Clone, Copy, Debug, TryFromBytes, IntoBytes, Immutable, Payload)]
 #[repr(C)]
 struct Message {
@@ -33,59 +36,139 @@ struct Message {
 }
 
 const MESSAGE: Message = Message { number: 7, flags: [true; 8] };
-/// Bytes of the blocks of such messages: ceil(19 / 3) + 1 of 64.
-const RING: u64 = 8 * 64;
+
+/// A flavor as those see it who know its layout, docs/LAYOUT.md.
+trait Target: Kind + Sized {
+    /// Messages that a scribbled channel is to hold.
+    const CAPACITY: usize;
+    /// From here on, peers write, in all of ...
+    const SHARED: u64;
+    /// ... this, and what is before the ring.
+    const RING: Range<u64>;
+
+    /// Words that peers write, but for those of the ring.
+    fn words() -> Vec<u64>;
+
+    /// Words of the ring that are no payload, each with what a forger may find worth writing there.
+    fn ring_words(random: &mut Random) -> Vec<(u64, Vec<u64>)>;
+
+    /// Whatever only this flavor has.
+    fn look_around(tx: Option<&Sender<Message, Self>>, rx: Option<&Receiver<Message, Self>>);
+}
+
+impl Target for Spsc {
+    const CAPACITY: usize = CAPACITY;
+    const SHARED: u64 = PEERS;
+    /// The blocks of such messages: ceil(19 / 3) + 1 of 64 bytes.
+    const RING: Range<u64> = BLOCKS..BLOCKS + 8 * 64;
+
+    fn words() -> Vec<u64> {
+        let records = [0, 8, 16, 24].into_iter().flat_map(|field| [PEERS + field, PEERS + 128 + field]);
+        [TAIL, HEAD, RECEIVER_EVENT, SENDER_EVENT].into_iter().chain(records).collect()
+    }
+
+    fn ring_words(_: &mut Random) -> Vec<(u64, Vec<u64>)> {
+        Self::RING.step_by(64).map(|count| (count, vec![])).collect()
+    }
+
+    fn look_around(tx: Option<&Sender<Message, Self>>, rx: Option<&Receiver<Message, Self>>) {
+        let _ = (tx.map(|tx| tx.peer().to_string()), rx.map(|rx| rx.peer().to_string()));
+    }
+}
+
+impl Target for Mpmc {
+    const CAPACITY: usize = 4;
+    const SHARED: u64 = TAIL;
+    /// The slots, then the redelivery words.
+    const RING: Range<u64> = SLOTS..SLOTS + 4 * SLOT + 4 * 8;
+
+    fn words() -> Vec<u64> {
+        let (guarded, orphaned) = (HEAD + 8, HEAD + 16);
+        let rolls = [RECEIVER_EVENT + 8, SENDER_EVENT + 8];
+        // Of the sender, the receiver, and one who never was.
+        let records = (0..3).flat_map(|peer| (0..7).map(move |field| BLOCKS + peer * 128 + field * 8));
+        let lines = [TAIL, HEAD, guarded, orphaned, RECEIVER_EVENT, SENDER_EVENT];
+        lines.into_iter().chain(rolls).chain(records).collect()
+    }
+
+    fn ring_words(random: &mut Random) -> Vec<(u64, Vec<u64>)> {
+        let slots = (0..4).map(|slot| SLOTS + slot * SLOT);
+        let mut words: Vec<_> =
+            slots.flat_map(|slot| [(slot, forged_words(random)), (slot + 8, forged_skips(random))]).collect();
+        words.extend((0..4).map(|slot| (SLOTS + 4 * SLOT + 8 * slot, vec![6 << 16 | 0xFFFF, 1 << 63])));
+        words
+    }
+
+    fn look_around(tx: Option<&Sender<Message, Self>>, rx: Option<&Receiver<Message, Self>>) {
+        if let Some(tx) = tx {
+            assert!(tx.peers().len() <= 4);
+            let _ = tx.clone().try_send(MESSAGE);
+        }
+        let Some(rx) = rx else { return };
+        assert!(rx.peers().len() <= 4);
+        let acknowledged = rx.try_recv_guard().map(|guard| guard.ack().map(|message| message.number));
+        let refused = rx.recv_guard_timeout(MOMENT).map(|guard| guard.nack());
+        drop(rx.clone().try_recv_guard());
+        drop((acknowledged, refused));
+    }
+}
+
+fn options<F: Target>(setup: Setup) -> Options {
+    setup.options().capacity(F::CAPACITY).peers(4)
+}
 
 /// Makes every call that `tx` has. None waits for longer than a moment.
-fn work_as_sender(tx: &Sender<Message>) {
+fn work_as_sender<F: Target>(tx: &Sender<Message, F>) {
     let _ = tx.try_send(MESSAGE);
     let _ = tx.send_timeout(MESSAGE, MOMENT);
     assert!(tx.try_send_slice(&[MESSAGE; 2 * CAPACITY]).unwrap_or(0) <= 2 * CAPACITY);
     let _ = tx.wait_drained(Some(MOMENT));
-    assert!(tx.len() <= CAPACITY);
-    let _ = (tx.is_empty(), tx.is_full(), tx.peer().to_string());
+    assert!(tx.len() <= tx.capacity());
+    let _ = (tx.is_empty(), tx.is_full(), format!("{tx:?}"));
+    F::look_around(Some(tx), None);
 }
 
 /// Makes every call that `rx` has. None waits for longer than a moment, if there is none to be had.
-fn work_as_receiver(rx: &Receiver<Message>) {
+fn work_as_receiver<F: Target>(rx: &Receiver<Message, F>) {
     let _ = rx.try_recv();
     let _ = rx.recv_timeout(MOMENT);
     let mut places = [MESSAGE; 2 * CAPACITY];
     assert!(rx.try_recv_slice(&mut places).unwrap_or(0) <= places.len());
     // A forged stream may be endless.
     let _ = rx.try_iter().take(2 * CAPACITY).count();
-    assert!(rx.len() <= CAPACITY);
-    let _ = (rx.is_empty(), rx.is_full(), rx.peer().to_string());
+    assert!(rx.len() <= rx.capacity());
+    let _ = (rx.is_empty(), rx.is_full(), format!("{rx:?}"));
+    F::look_around(None, Some(rx));
 }
 
 /// What both sides must leave alone: the header page, and what lies behind the ring.
-fn untouchable(file: &File) -> (Vec<u8>, Vec<u8>) {
+fn untouchable<F: Target>(file: &File) -> (Vec<u8>, Vec<u8>) {
     let length = file.metadata().expect("an open file").len();
     let bytes = |from: u64, to: u64| {
         let mut bytes = vec![0; (to - from) as usize];
         file.read_exact_at(&mut bytes, from).expect("the region keeps its length");
         bytes
     };
-    (bytes(0, PEERS), bytes(BLOCKS + RING, length))
+    (bytes(0, F::SHARED), bytes(F::RING.end, length))
 }
 
-fn every_word_takes_every_value(setup: Setup) {
-    let shared = [TAIL, HEAD, RECEIVER_EVENT, SENDER_EVENT];
-    let records = [0, 8, 16, 24].into_iter().flat_map(|field| [PEERS + field, PEERS + 128 + field]);
-    let counts = (BLOCKS..BLOCKS + RING).step_by(64);
+fn every_word_takes_every_value<F: Target>(setup: Setup) {
     let mut random = Random::new(0);
-    for word in shared.into_iter().chain(records).chain(counts) {
-        for value in [0, 1, 2, 3, 19, 20, 21, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 1, u64::MAX, random.next()] {
-            let open = setup.open::<Message>(CAPACITY);
+    let mut words = F::ring_words(&mut random);
+    words.extend(F::words().into_iter().map(|word| (word, vec![])));
+    for (word, mut values) in words {
+        values.extend([0, 1, 2, 3, 19, 20, 21, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 1, u64::MAX, random.next()]);
+        for value in values {
+            let open = setup.open_with::<Message, F>(&options::<F>(setup));
             let file = open.file();
-            let before = untouchable(&file);
+            let before = untouchable::<F>(&file);
             let (tx, rx) = (open.sender(), open.receiver());
-            // Somewhere in the second lap.
+            // Somewhere in a later lap.
             for _ in 0..25 {
                 tx.try_send(MESSAGE).expect("room");
                 rx.try_recv().expect("a message");
             }
-            tx.send_slice(&[MESSAGE; 10]).expect("room");
+            tx.send_slice(&[MESSAGE; CAPACITY][..F::CAPACITY / 2]).expect("room");
             let honest = read(&file, word);
             for value in [value, honest.wrapping_add(value)] {
                 forge(&file, word, value);
@@ -98,19 +181,18 @@ fn every_word_takes_every_value(setup: Setup) {
             drop((tx, rx));
             forge(&file, word, value);
             take_over(&open);
-            assert!(before == untouchable(&file), "word {word} as {value}: something else was overwritten");
+            assert!(before == untouchable::<F>(&file), "word {word} as {value}: something else was overwritten");
         }
     }
 }
 
 /// Opens whichever ends can be opened, and works with them.
-fn take_over(open: &Open<Message>) {
+fn take_over<F: Target>(open: &Open<Message, F>) {
     let tx = open.sending().sender().map(|tx| work_as_sender(&tx));
     let rx = open.receiving().receiver().map(|rx| work_as_receiver(&rx));
     for error in [tx.err(), rx.err()].into_iter().flatten() {
         assert!(!error.to_string().is_empty());
     }
-    let _ = (open.sending().sender_state().to_string(), open.sending().receiver_state().to_string());
     if let Some(name) = open.sending().name() {
         let _ = Inspection::of(name).map(|inspection| inspection.to_string());
     }
@@ -136,8 +218,8 @@ fn scribble(file: &File, offsets: impl Fn(&mut Random) -> u64, stop: &AtomicBool
     }
 }
 
-fn a_scribbler_never_stops_a_victim(setup: Setup) {
-    let open = setup.open::<Message>(CAPACITY);
+fn a_scribbler_never_stops_a_victim<F: Target>(setup: Setup) {
+    let open = setup.open_with::<Message, F>(&options::<F>(setup));
     let file = open.file();
     let stop = AtomicBool::new(false);
     let length = file.metadata().expect("an open file").len();
@@ -147,8 +229,9 @@ fn a_scribbler_never_stops_a_victim(setup: Setup) {
         2 => HEAD,
         3 => RECEIVER_EVENT,
         4 => SENDER_EVENT,
-        5 => PEERS + random.next() % 32 * 8,
-        _ => BLOCKS + random.next() % (RING / 8) * 8,
+        // The peer table, wherever it is.
+        5 => PEERS + random.next() % 32 * 8 + [0, BLOCKS - PEERS][random.below(2)],
+        _ => F::RING.start + random.next() % ((F::RING.end - F::RING.start) / 8) * 8,
     };
     thread::scope(|scope| {
         scope.spawn(|| scribble(&file, anywhere, &stop));
@@ -157,7 +240,7 @@ fn a_scribbler_never_stops_a_victim(setup: Setup) {
                 take_over(&open);
                 // The header is scribbled over, too; who is attached does not look at it again.
                 if let Some(name) = open.sending().name() {
-                    let _ = Channel::<Message>::attach(name, &setup.options()).map_err(|error| error.to_string());
+                    let _ = Channel::<Message, F>::attach(name, &setup.options()).map_err(|error| error.to_string());
                 }
             }
         });
@@ -172,8 +255,8 @@ fn a_scribbler_never_stops_a_victim(setup: Setup) {
     });
 }
 
-fn a_scribbled_event_word_never_keeps_a_sleeper(setup: Setup) {
-    let open = setup.open::<Message>(CAPACITY);
+fn a_scribbled_event_word_never_keeps_a_sleeper<F: Target>(setup: Setup) {
+    let open = setup.open_with::<Message, F>(&options::<F>(setup));
     let file = open.file();
     let stop = AtomicBool::new(false);
     let (tx, rx) = (open.sender(), open.receiver());

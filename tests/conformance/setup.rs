@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, yield_now};
 
-use ringway::spsc::{Channel, Receiver, Sender};
+use ringway::channel_of::{Channel, Flavor, Receiver, Sender};
 use ringway::{Options, Payload, Wait};
 
 /// Where the region lies, and how the second side comes to it.
@@ -53,10 +53,10 @@ pub(crate) struct Setup {
 
 /// A channel as the two sides have it open.
 #[derive(Debug)]
-pub(crate) struct Open<T> {
-    creator: Channel<T>,
+pub(crate) struct Open<T, F: Flavor> {
+    creator: Channel<T, F>,
     /// `None` if both sides share one value.
-    other: Option<Channel<T>>,
+    other: Option<Channel<T, F>>,
 }
 
 impl fmt::Display for Setup {
@@ -83,47 +83,51 @@ impl Setup {
     }
 
     /// Creates a channel and opens it from both sides.
-    pub(crate) fn open<T: Payload>(self, capacity: usize) -> Open<T> {
-        let options = self.options().capacity(capacity);
+    pub(crate) fn open<T: Payload, F: Flavor>(self, capacity: usize) -> Open<T, F> {
+        self.open_with(&self.options().capacity(capacity))
+    }
+
+    /// Creates a channel with options of the behaviour's own, and opens it from both sides.
+    pub(crate) fn open_with<T: Payload, F: Flavor>(self, options: &Options) -> Open<T, F> {
         let (creator, other) = match self.backing {
             Backing::Posix => {
                 let name = fresh_name();
-                (Channel::create(&name, &options), Some(Channel::attach(&name, &self.options())))
+                (Channel::create(&name, options), Some(Channel::attach(&name, &self.options())))
             }
-            Backing::Memfd => (Channel::anonymous(&options), None),
+            Backing::Memfd => (Channel::anonymous(options), None),
             Backing::Passed => {
-                let creator = Channel::<T>::anonymous(&options).expect("a new region");
+                let creator = Channel::<T, F>::anonymous(options).expect("a new region");
                 let passed = creator.as_fd().and_then(|fd| fd.try_clone_to_owned().ok()).expect("one more descriptor");
                 (Ok(creator), Some(Channel::from_fd(passed, &self.options())))
             }
-            Backing::Heap => (Channel::heap(&options), None),
+            Backing::Heap => (Channel::heap(options), None),
         };
         Open { creator: creator.expect("a new region"), other: other.map(|other| other.expect("a region")) }
     }
 
     /// Creates a channel and opens its ends, one from each side.
-    pub(crate) fn ends<T: Payload>(self, capacity: usize) -> (Sender<T>, Receiver<T>) {
+    pub(crate) fn ends<T: Payload, F: Flavor>(self, capacity: usize) -> (Sender<T, F>, Receiver<T, F>) {
         let open = self.open(capacity);
         (open.sender(), open.receiver())
     }
 }
 
-impl<T: Payload> Open<T> {
+impl<T: Payload, F: Flavor> Open<T, F> {
     /// The side that holds the sending end.
-    pub(crate) fn sending(&self) -> &Channel<T> {
+    pub(crate) fn sending(&self) -> &Channel<T, F> {
         &self.creator
     }
 
     /// The side that holds the receiving end.
-    pub(crate) fn receiving(&self) -> &Channel<T> {
+    pub(crate) fn receiving(&self) -> &Channel<T, F> {
         self.other.as_ref().unwrap_or(&self.creator)
     }
 
-    pub(crate) fn sender(&self) -> Sender<T> {
+    pub(crate) fn sender(&self) -> Sender<T, F> {
         self.sending().sender().expect("a free end")
     }
 
-    pub(crate) fn receiver(&self) -> Receiver<T> {
+    pub(crate) fn receiver(&self) -> Receiver<T, F> {
         self.receiving().receiver().expect("a free end")
     }
 

@@ -13,6 +13,7 @@ use crate::kill::{everywhere, grows};
 use crate::oracle::{AfterReceiver, AfterSender, Verdict, require};
 use crate::process::{Child, idle};
 use crate::series::{Operation, Sampling, Scene, Stage};
+use crate::stop;
 use crate::tracer::Victim;
 use crate::world::{Backing, Numbered, Wide, World, fresh_name, options, prefix_of};
 
@@ -63,10 +64,20 @@ fn receiving(wrong: fn(&File)) -> Stage {
     })
 }
 
-/// Requires that the mistake is found, and that it is this one.
-fn found(stage: Stage, sampling: Sampling, mistake: &str) -> Verdict {
+/// Requires that the mistake is found when victims are killed, and that it is this one.
+pub(crate) fn found(stage: Stage, sampling: Sampling, mistake: &str) -> Verdict {
     let operation = Operation { name: mistake.into(), stage, effects: &[0, 1], whole: 1, sampling };
-    match everywhere(&operation).and_then(|killed| grows(&killed, operation.effects)) {
+    is_that(everywhere(&operation).and_then(|killed| grows(&killed, operation.effects)), mistake)
+}
+
+/// The same, when they are stopped and go on.
+pub(crate) fn found_stopped(stage: Stage, sampling: Sampling, mistake: &str) -> Verdict {
+    let operation = Operation { name: mistake.into(), stage, effects: &[0, 1], whole: 1, sampling };
+    is_that(stop::everywhere(&operation), mistake)
+}
+
+fn is_that(verdict: Verdict, mistake: &str) -> Verdict {
+    match verdict {
         Ok(()) => Err("nobody noticed".into()),
         Err(error) if error.contains(mistake) => Ok(()),
         Err(error) => Err(format!("expected `{mistake}`, found `{error}`")),

@@ -5,7 +5,7 @@ use crate::oracle::{Verdict, require};
 use crate::series::{Operation, Scene, course};
 use crate::tracer::Point;
 use crate::world::Backing;
-use crate::{life, messages, wake};
+use crate::{life, messages, mpmc, wake};
 
 /// One victim that was killed.
 #[derive(Debug)]
@@ -37,8 +37,9 @@ pub(crate) fn everywhere(operation: &Operation) -> Verdict<Vec<Killed>> {
         killed.push(Killed { point: *point, effect });
     }
     println!("{trace}, {} killed, {strayed} astray", killed.len());
-    // A clock, or a pid with another number of digits, may lead a victim another way, but not many.
-    require!(strayed * 10 <= killed.len(), "{strayed} of {} victims took another way", killed.len());
+    // A clock, a pid with another number of digits, or a sleeper who looks around just then may lead a victim another way;
+    // it is judged all the same, but most must come to where they were to be killed.
+    require!(strayed * 3 <= killed.len(), "{strayed} of {} victims took another way", killed.len());
     Ok(killed)
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn cases() -> Vec<Case> {
         })
     };
     let simple = |backing| messages::operations(backing).into_iter().chain(life::operations_to_kill(backing));
-    let simple = Backing::ALL.into_iter().flat_map(simple).chain(life::naming_operations());
+    let simple = Backing::ALL.into_iter().flat_map(simple).chain(life::naming_operations()).chain(mpmc::operations());
     let waking = Backing::ALL.into_iter().flat_map(wake::operations);
     let simple = simple.map(|operation| case(operation, |_| Ok(())));
     simple.chain(waking.map(|operation| case(operation, between_publishing_and_waking))).collect()

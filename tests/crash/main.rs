@@ -11,6 +11,9 @@
 //! | `broken` | victims with mistakes | `kill` finds them |
 //! | `harness` | trials that hang, fail or leave something behind | they are reported, and nothing is left |
 //!
+//! `kill`, `stop`, `soak` and `broken` have trials of both flavors; those of MPMC, whose survivors are other peers of the
+//! same role, too, are in `mpmc`.
+//!
 //! Each trial is a process of its own (`harness`), as is each victim (`process`, `tracer`).
 //!
 //! `--nocapture` prints what each trial did. `RINGWAY_SEED=n` repeats the random choices of a run, which a failure prints.
@@ -23,6 +26,7 @@ mod harness;
 mod kill;
 mod life;
 mod messages;
+mod mpmc;
 mod oracle;
 mod process;
 mod random;
@@ -40,8 +44,16 @@ use libtest_mimic::Arguments;
 use harness::Case;
 
 fn cases() -> Vec<Case> {
-    let parts =
-        [kill::cases, stop::cases, death::cases, death::namespace_cases, fork::cases, soak::cases, broken::cases];
+    let parts = [
+        kill::cases,
+        stop::cases,
+        death::cases,
+        death::namespace_cases,
+        fork::cases,
+        soak::cases,
+        broken::cases,
+        mpmc::cases,
+    ];
     parts.into_iter().flat_map(|part| part()).collect()
 }
 

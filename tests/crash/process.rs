@@ -293,6 +293,16 @@ impl Board {
         self.cell(index).load(Ordering::Acquire)
     }
 
+    /// Adds to what several processes count together; what it was before.
+    pub(crate) fn add(&self, index: usize, value: u64) -> u64 {
+        self.cell(index).fetch_add(value, Ordering::AcqRel)
+    }
+
+    /// Sets bits; what it was before.
+    pub(crate) fn mark(&self, index: usize, bits: u64) -> u64 {
+        self.cell(index).fetch_or(bits, Ordering::AcqRel)
+    }
+
     /// Waits until the cell holds at least `value`.
     pub(crate) fn await_at_least(&self, index: usize, value: u64) {
         while self.get(index) < value {

@@ -4,7 +4,7 @@ use crate::harness::Case;
 use crate::oracle::{Verdict, require};
 use crate::series::{Operation, Scene, course};
 use crate::world::Backing;
-use crate::{life, messages, wake};
+use crate::{life, messages, mpmc, wake};
 
 /// Stops the victim where it is, has the survivor go on beside it, and then lets it finish.
 fn stop(mut scene: Scene) -> Verdict<u64> {
@@ -17,7 +17,7 @@ fn stop(mut scene: Scene) -> Verdict<u64> {
 }
 
 /// Stops victims in the course of an operation: however long each paused, the operation takes full effect.
-fn everywhere(operation: &Operation) -> Verdict {
+pub(crate) fn everywhere(operation: &Operation) -> Verdict {
     let Operation { stage, whole, sampling, .. } = operation;
     let trace = course(operation, stop)?;
     let points = trace.chosen(*sampling);
@@ -37,7 +37,9 @@ pub(crate) fn cases() -> Vec<Case> {
         let handles = messages::operations(backing).into_iter().chain(wake::operations(backing));
         handles.chain(life::operations_to_stop(backing))
     };
-    let operations = Backing::ALL.into_iter().flat_map(operations).chain(life::naming_operations());
+    let operations =
+        Backing::ALL.into_iter().flat_map(operations).chain(life::naming_operations()).chain(mpmc::operations());
+    let operations = operations.chain(mpmc::operations_to_stop());
     let case = |operation: Operation| Case::traced(format!("stop::{}", operation.name), move || everywhere(&operation));
     operations.map(case).collect()
 }

@@ -136,6 +136,22 @@ impl Victim {
         }
     }
 
+    /// Steps it until it has written to the region, which it does before any system call; says where it is then, for
+    /// others to be run to.
+    pub(crate) fn step_to_write(&mut self, watched: &File) -> Point {
+        let mut watch = Watch::new(watched);
+        let mut passes = HashMap::new();
+        loop {
+            let address = self.registers().rip;
+            let seen: &mut u32 = passes.entry(address).or_default();
+            if watch.has_changed() {
+                return Point { calls: 0, passes: *seen, address };
+            }
+            *seen += 1;
+            assert_eq!(self.resume(libc::PTRACE_SINGLESTEP), Event::Trap, "one instruction is executed");
+        }
+    }
+
     /// Follows it to its next mark, or through `calls` system calls if it does not come to one before. It is stepped
     /// only behind those system calls for which `is_stepped`, and otherwise run from one to the next.
     ///

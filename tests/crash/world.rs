@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::parent_id;
 use std::process::id;
 
-use ringway::spsc::{Channel, Receiver, Sender};
+use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
 use ringway::{Options, Payload, Wait};
 
 use crate::process::Board;
@@ -23,6 +23,19 @@ pub(crate) enum Backing {
 
 impl Backing {
     pub(crate) const ALL: [Self; 2] = [Self::Posix, Self::Memfd];
+}
+
+/// How an MPMC ring publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// By a store; whoever quarantines issues a `membarrier`.
+    A,
+    /// By a compare-exchange.
+    C,
+}
+
+impl Mode {
+    pub(crate) const ALL: [Self; 2] = [Self::A, Self::C];
 }
 
 /// A payload that says which message of the stream it is, in such a way that a torn one, or memory that was never
@@ -97,15 +110,15 @@ impl Numbers {
 
 /// A region, a way to attach to it from anywhere, and a board beside it.
 #[derive(Debug)]
-pub(crate) struct World<T> {
-    channel: Channel<T>,
+pub(crate) struct World<T, F: Flavor = Spsc> {
+    channel: Channel<T, F>,
     address: Address,
     pub(crate) capacity: u64,
     pub(crate) board: Board,
 }
 
 /// Cells of a world's board.
-const BOARD: usize = 8;
+const BOARD: usize = 16;
 
 #[derive(Clone, Debug)]
 enum Address {
@@ -140,13 +153,32 @@ pub(crate) fn prefix_of(harness: u32, trial: Option<u32>) -> String {
 }
 
 impl<T: Numbered> World<T> {
+    /// For one sender and one receiver.
     pub(crate) fn new(backing: Backing, capacity: u64) -> Self {
         Self::with(backing, &options().capacity(capacity as usize))
     }
 
     pub(crate) fn with(backing: Backing, options: &Options) -> Self {
+        Self::made(backing, options)
+    }
+
+    pub(crate) fn named(name: &str, options: &Options) -> Self {
+        Self::made_named(name, options)
+    }
+}
+
+impl<T: Numbered> World<T, Mpmc> {
+    /// For as many peers as that, at most, of either role.
+    pub(crate) fn shared(backing: Backing, mode: Mode, capacity: u64, peers: usize) -> Self {
+        let options = options().capacity(capacity as usize).peers(peers).membarrier(mode == Mode::A);
+        Self::made(backing, &options)
+    }
+}
+
+impl<T: Numbered, F: Flavor> World<T, F> {
+    fn made(backing: Backing, options: &Options) -> Self {
         match backing {
-            Backing::Posix => Self::named(&fresh_name(), options),
+            Backing::Posix => Self::made_named(&fresh_name(), options),
             Backing::Memfd => {
                 let channel = Channel::anonymous(options).expect("a new region");
                 let descriptor = channel.as_fd().expect("a memfd").as_raw_fd();
@@ -155,21 +187,21 @@ impl<T: Numbered> World<T> {
         }
     }
 
-    pub(crate) fn named(name: &str, options: &Options) -> Self {
+    fn made_named(name: &str, options: &Options) -> Self {
         Self::at(Address::Name(name.into()), Channel::create(name, options).expect("a new region"))
     }
 
-    fn at(address: Address, channel: Channel<T>) -> Self {
+    fn at(address: Address, channel: Channel<T, F>) -> Self {
         let capacity = channel.capacity() as u64;
         Self { channel, address, capacity, board: Board::new(BOARD) }
     }
 
     /// Attaches to the region as any other process would.
-    pub(crate) fn open(&self) -> Channel<T> {
+    pub(crate) fn open(&self) -> Channel<T, F> {
         self.open_with(&options())
     }
 
-    pub(crate) fn open_with(&self, options: &Options) -> Channel<T> {
+    pub(crate) fn open_with(&self, options: &Options) -> Channel<T, F> {
         let channel = match &self.address {
             Address::Name(name) => Channel::attach(name, options),
             Address::Descriptor(path) => {
@@ -181,15 +213,15 @@ impl<T: Numbered> World<T> {
     }
 
     /// The channel as its creator has it open.
-    pub(crate) fn channel(&self) -> &Channel<T> {
+    pub(crate) fn channel(&self) -> &Channel<T, F> {
         &self.channel
     }
 
-    pub(crate) fn sender(&self) -> Sender<T> {
+    pub(crate) fn sender(&self) -> Sender<T, F> {
         self.channel.sender().expect("the role is free")
     }
 
-    pub(crate) fn receiver(&self) -> Receiver<T> {
+    pub(crate) fn receiver(&self) -> Receiver<T, F> {
         self.channel.receiver().expect("the role is free")
     }
 

@@ -59,6 +59,12 @@ impl Machine {
         }
     }
 
+    /// The two processors, and how they are related.
+    pub fn processors(&self) -> String {
+        let Placement { measuring, other } = self.placement;
+        format!("cpus {measuring} and {other} of {}: {}", self.processors, self.relation)
+    }
+
     /// The lines of the header.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let Placement { measuring, other } = self.placement;

@@ -4,6 +4,7 @@
 
 mod cell;
 mod contender;
+mod crowd;
 mod machine;
 mod meeting;
 mod message;
@@ -31,15 +32,19 @@ use scenario::Scenario;
 
 /// Compares ringway with its peers: the same work, interleaved, verified, in one run.
 #[derive(Debug, Parser)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   peers                              everything, in less than four minutes
   peers --quick --only ringway --only rtrb
   peers --scenario ping-pong         round trips only
-  peers --json report.json           for programs; `-` is the standard output")]
+  peers mpmc                         several producers and consumers, in about three minutes
+  peers --json report.json           for programs; `-` is the standard output"
+)]
 struct Options {
     #[command(subcommand)]
-    half: Option<Inner>,
+    inner: Option<Inner>,
     /// Contenders whose name contains this, and the limits (repeatable)
     #[arg(long, value_name = "SUBSTRING")]
     only: Vec<String>,
@@ -66,7 +71,7 @@ struct Options {
     list: bool,
 }
 
-/// What this program starts of itself.
+/// Another comparison, and what this program starts of itself.
 #[derive(Debug, Subcommand)]
 enum Inner {
     /// One half of one measurement.
@@ -76,6 +81,30 @@ enum Inner {
         half: Half,
         /// Of what.
         order: String,
+    },
+    /// Compare channels with several producers and consumers instead of pairs
+    Mpmc(crowd::Options),
+    /// One measurement of several producers and consumers.
+    #[command(hide = true)]
+    Crowd {
+        /// Of what.
+        order: String,
+    },
+    /// One producer or consumer of such a measurement.
+    #[command(hide = true)]
+    CrowdWorker {
+        /// Of what.
+        order: String,
+        /// Which.
+        role: String,
+    },
+    /// One that is stopped in such a measurement.
+    #[command(hide = true)]
+    CrowdVictim {
+        /// Of what.
+        order: String,
+        /// Which.
+        role: String,
     },
 }
 
@@ -90,11 +119,18 @@ fn main() -> ExitCode {
 }
 
 fn act(options: &Options) -> Result<()> {
-    if let Some(Inner::Half { half, order }) = &options.half {
-        return cell::run(*half, order);
+    match &options.inner {
+        Some(Inner::Half { half, order }) => return cell::run(*half, order),
+        Some(Inner::Crowd { order }) => return crowd::run_measurement(order),
+        Some(Inner::CrowdWorker { order, role }) => return crowd::run_worker(order, role),
+        Some(Inner::CrowdVictim { order, role }) => return crowd::run_victim(order, role),
+        Some(Inner::Mpmc(_)) | None => {}
     }
     if cfg!(debug_assertions) {
         eprintln!("warning: built without optimization; the figures mean nothing (use --release)");
+    }
+    if let Some(Inner::Mpmc(options)) = &options.inner {
+        return crowd::compare(options);
     }
     let contenders = chosen(options)?;
     if options.list {

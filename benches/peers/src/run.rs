@@ -157,7 +157,7 @@ impl Bench {
 }
 
 /// The line of a failed process's messages that says most: the first of a panic or an error.
-fn complaint(stderr: &[u8]) -> String {
+pub fn complaint(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let mut line = lines.next().unwrap_or("no message").to_owned();
@@ -167,7 +167,12 @@ fn complaint(stderr: &[u8]) -> String {
     line
 }
 
-fn output_within(mut command: Command, limit: Duration) -> Result<Output> {
+/// Runs a process to its end, which comes within `limit`, or else by force.
+///
+/// # Errors
+///
+/// If it cannot be started, or does not end.
+pub fn output_within(mut command: Command, limit: Duration) -> Result<Output> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn()?;
     let pid = Pid::from_child(&child);
@@ -192,13 +197,18 @@ fn output_within(mut command: Command, limit: Duration) -> Result<Output> {
 }
 
 /// A directory in shared memory, removed at the end with everything that is named after it.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
     const SHARED_MEMORY: &'static str = "/dev/shm";
     const PREFIX: &'static str = "ringway-peers-";
 
-    fn new() -> Result<Self> {
+    /// A new one; what interrupted runs have left behind is removed.
+    ///
+    /// # Errors
+    ///
+    /// If shared memory cannot be used.
+    pub fn new() -> Result<Self> {
         Self::sweep();
         let path = Path::new(Self::SHARED_MEMORY).join(format!("{}{}", Self::PREFIX, process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -206,7 +216,11 @@ impl Scratch {
     }
 
     /// A new directory, whose own name is unique on this machine.
-    fn directory(&self, number: usize) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn directory(&self, number: usize) -> Result<PathBuf> {
         let path = self.0.join(format!("{}{}-{number}", Self::PREFIX, process::id()));
         fs::create_dir(&path)?;
         Ok(path)
@@ -239,12 +253,14 @@ fn owner(name: &str) -> Option<u32> {
 }
 
 /// One line on the terminal that says what is going on; nothing where nobody watches.
-struct Progress {
-    shown: bool,
+pub struct Progress {
+    /// Whether anybody watches.
+    pub shown: bool,
 }
 
 impl Progress {
-    fn show(&mut self, text: &str) {
+    /// Replaces the line.
+    pub fn show(&mut self, text: &str) {
         if self.shown {
             let mut stderr = stderr().lock();
             // Fails if nobody reads it, and then nobody misses it.

@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Usage = 2,
     /// The other side ended before the stream was complete.
     Gone = 3,
-    /// The role belongs to another live process.
+    /// The role belongs to another live process, or all places are taken.
     Taken = 4,
     /// The other side did not come in time.
     Absent = 5,
@@ -61,7 +61,7 @@ impl Failure {
 impl From<ringway::Error> for Failure {
     fn from(error: ringway::Error) -> Self {
         let kind = match error {
-            ringway::Error::RoleTaken { .. } => Kind::Taken,
+            ringway::Error::RoleTaken { .. } | ringway::Error::NoPeerLeft { .. } => Kind::Taken,
             ringway::Error::InvalidName { .. } | ringway::Error::InvalidCapacity { .. } => Kind::Usage,
             _ => Kind::Failed,
         };

@@ -36,7 +36,7 @@ Exit codes:
   1      failed: input, output, memory, permission, a failed benchmark run
   2      wrong usage, an invalid name included
   3      the other side ended before the stream was complete
-  4      that end of the channel belongs to another running or stopped process
+  4      that end of the channel belongs to another running or stopped process; with --mpmc, all 1024 places are taken
   5      the other side did not come within --timeout
   128+n  ended by signal n: 130 SIGINT, 143 SIGTERM, 129 SIGHUP; 141 as if by SIGPIPE: the output was closed";
 
@@ -57,10 +57,10 @@ enum Command {
     /// Remove the name of a channel that killed processes left behind
     #[command(after_help = remove::EXAMPLES)]
     Remove(remove::Arguments),
-    /// Measure channels between two processes beside pipes and sockets
+    /// Measure channels between processes beside pipes and sockets
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Arguments),
-    /// One of the two processes of a benchmark run
+    /// One of the processes of a benchmark run
     #[command(name = bench::PEER_COMMAND, hide = true)]
     BenchPeer {
         /// The job, in JSON

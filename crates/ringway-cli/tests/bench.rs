@@ -31,7 +31,10 @@ fn checked(text: &[u8]) -> (Value, Vec<Value>) {
     assert_eq!(document["failures"], Value::Array(Vec::new()));
     let results = document["results"].as_array().unwrap().clone();
     for row in &results {
-        assert_eq!((&row["processes"], &row["producers"], &row["consumers"]), (&2.into(), &1.into(), &1.into()));
+        let [producers, consumers, processes] =
+            ["producers", "consumers", "processes"].map(|key| row[key].as_u64().unwrap());
+        assert_eq!(producers + consumers, processes, "{row}");
+        assert!(processes == 2 || row["transport"] == "mpmc" && row["scenario"] == "throughput", "{row}");
         assert_eq!(row["verified"], true, "{row}");
         let [min, median, max] = ["min_ns", "median_ns", "max_ns"].map(|key| number(&row[key]));
         assert!(min <= median && median <= max, "{row}");
@@ -51,7 +54,7 @@ fn checked(text: &[u8]) -> (Value, Vec<Value>) {
         assert_eq!((values.len(), percentiles.len()), (expected, expected), "{row}");
         let wait = row["wait"].as_str().unwrap();
         match row["transport"].as_str().unwrap() {
-            "spsc" => assert!(["spin", "adaptive", "park"].contains(&wait), "{row}"),
+            "spsc" | "mpmc" => assert!(["spin", "adaptive", "park"].contains(&wait), "{row}"),
             "pipe" | "fifo" | "unix-stream" | "tcp" => assert_eq!(wait, "kernel"),
             other => panic!("transport {other}"),
         }
@@ -74,15 +77,29 @@ fn a_quick_run_has_every_contender_in_every_scenario() {
         number(&document["limits"]["pingpong_rtt_ns"]);
         number(&document["limits"]["stream_ns_per_line"]);
     }
-    let contenders = if parallel { 7 } else { 6 };
+    let pairs = if parallel { 10 } else { 8 };
+    let mut crowds = 0;
     for bytes in [8, 64, 1024] {
         for (scenario, batch) in [("pingpong", 1), ("throughput", 1), ("throughput", 32)] {
-            let cell = [("bytes", bytes.into()), ("scenario", scenario.into()), ("batch", batch.into())];
-            assert_eq!(rows(&results, &cell).len(), contenders, "{cell:?}");
+            let cell = |producers: usize| {
+                let cell = [("bytes", bytes.into()), ("scenario", scenario.into()), ("batch", batch.into())];
+                rows(
+                    &results,
+                    &[&cell[..], &[("producers", producers.into()), ("consumers", producers.into())]].concat(),
+                )
+            };
+            assert_eq!(cell(1).len(), pairs, "{bytes} {scenario} {batch}");
+            for size in [2, 4] {
+                let expected = usize::from(scenario == "throughput" && bytes <= 64);
+                assert_eq!(cell(size).len(), expected, "{size}x{size} {bytes} {scenario} {batch}");
+                crowds += expected;
+            }
         }
     }
-    assert_eq!(results.len(), 9 * contenders);
-    for title in ["round trip, 8 bytes", "throughput, 1024 bytes, 32 a call", "unix-stream", "x pipe", "x limit"] {
+    assert_eq!(results.len(), 9 * pairs + crowds);
+    let titles =
+        ["round trip, 8 bytes", "throughput, 1024 bytes, 32 a call", "unix-stream", "mpmc 4x4", "x pipe", "x limit"];
+    for title in titles {
         assert!(stderr.contains(title), "no {title:?} in: {stderr}");
     }
 }
@@ -142,14 +159,14 @@ fn wrong_options_are_noticed_before_anything_is_measured() {
     bench(&["--json", "/nonexistent/file"]).finish().expect(1, &["cannot write /nonexistent/file"]);
 }
 
-/// The two processes that a run has started, once they are at work: each on its core.
-fn peers(bench: &Side) -> Vec<Pid> {
+/// The processes that a run has started, once so many are at work: each on its core.
+fn peers(bench: &Side, count: usize) -> Vec<Pid> {
     let main = bench.id();
     loop {
         let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
         let pids: Vec<_> = children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
         let is_pinned = |pid: &Pid| sched_getaffinity(Some(*pid)).is_ok_and(|cores| cores.count() == 1);
-        if pids.len() == 2 && pids.iter().all(is_pinned) {
+        if pids.len() == count && pids.iter().all(is_pinned) {
             return pids;
         }
         thread::yield_now();
@@ -173,7 +190,7 @@ fn an_interrupted_benchmark_takes_its_processes_along() {
     let _watchdog = watchdog();
     for (signal, code) in [(Signal::INT, Some(130)), (Signal::TERM, Some(143)), (Signal::KILL, None)] {
         let bench = bench(&["--only", "spsc", "--sizes", "8", "--rounds", "1", "--duration", "86400"]);
-        let peers = peers(&bench);
+        let peers = peers(&bench, 2);
         bench.signal(signal);
         assert_eq!(bench.finish().code, code);
         wait_until_gone(&peers);
@@ -185,7 +202,7 @@ fn a_process_that_dies_or_hangs_is_reported() {
     let _watchdog = watchdog();
     for (signal, words) in [(Signal::KILL, "died of signal 9"), (Signal::STOP, "hung, and was killed")] {
         let bench = bench(&["--only", "pipe", "--sizes", "8", "--rounds", "1", "--duration", "2", "--json", "-"]);
-        let peers = peers(&bench);
+        let peers = peers(&bench, 2);
         kill_process(peers[1], signal).unwrap();
         let ended = bench.finish();
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -199,10 +216,26 @@ fn a_process_that_dies_or_hangs_is_reported() {
 }
 
 #[test]
+fn a_process_of_a_crowd_that_dies_is_reported() {
+    let _watchdog = watchdog();
+    let bench = bench(&["--only", "mpmc", "--sizes", "8", "--rounds", "1", "--duration", "10", "--json", "-"]);
+    let peers = peers(&bench, 4);
+    kill_process(peers[0], Signal::KILL).unwrap();
+    let ended = bench.finish();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for words in ["FAILED", "mpmc 2x2", "producer 0: died of signal 9"] {
+        assert!(ended.stderr.contains(words), "no {words:?} in {}", ended.stderr);
+    }
+    let document: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(document["failures"].as_array().unwrap().len(), 1);
+    assert!(!rows(document["results"].as_array().unwrap(), &[("producers", 4.into())]).is_empty());
+}
+
+#[test]
 fn a_peer_does_nothing_by_itself() {
     let _watchdog = watchdog();
-    let job = r#"{"cell":{"scenario":"pingpong","transport":"pipe","wait":"kernel","bytes":8,"batch":1},
-        "role":"Leader","core":0,"measure":{"secs":1,"nanos":0},"parent":1}"#;
+    let job = r#"{"cell":{"scenario":"pingpong","transport":"pipe","wait":"kernel","bytes":8,"batch":1,
+        "producers":1,"consumers":1},"role":"Leader","index":0,"core":0,"measure":{"secs":1,"nanos":0},"parent":1}"#;
     Side::start(ringway(["bench-peer", job])).finish().expect(1, &["not started by a benchmark"]);
     Side::start(ringway(["bench-peer", "{}"])).finish().expect(1, &["missing field"]);
 }

@@ -26,7 +26,7 @@ fn a_channel_is_listed_and_shown() {
     let list = output(&["list"]);
     let line = list.lines().find(|line| line.starts_with(&*name)).unwrap();
     let words: Vec<_> = line.split_whitespace().collect();
-    assert_eq!(words[1..3], ["3", "8"], "{line}");
+    assert_eq!(words[1..4], ["spsc", "3", "8"], "{line}");
     assert!(line.contains(&pid), "{line}");
 
     let shown = output(&["inspect", &name]);

@@ -1,14 +1,15 @@
-//! `ringway bench`: channels beside what the kernel offers, between two real processes.
+//! `ringway bench`: channels beside what the kernel offers, between real processes.
 //!
 //! Every contender gets its turn in every round, so that a noisy moment of the machine hits all of them; the figures
 //! are medians over the rounds, with the range beside them. The limits of the machine are measured first in every
 //! round, for the same reason.
 
+mod crew;
+mod crowd;
 mod json;
 mod limits;
 mod machine;
 mod message;
-mod pair;
 mod peer;
 mod placement;
 mod plan;
@@ -24,21 +25,22 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum as _};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::crew::Crew;
 use self::limits::{Limits, Sampled};
 use self::machine::Machine;
-use self::pair::Pairs;
 use self::placement::Placement;
 use self::plan::{Budget, Transport};
 use self::stats::Row;
 use crate::failure::{Failure, Kind, print, write_to};
 use crate::interrupt::on_interrupt;
 
-/// The hidden subcommand that is one of the two processes.
+/// The hidden subcommand that is one of the processes.
 pub(crate) const PEER_COMMAND: &str = "bench-peer";
 
 /// Shown by `ringway bench --help`.
 pub(crate) const EXAMPLES: &str = "\
-Two processes, each pinned to a core, exchange messages whose every word is checked. Close other programs first.
+Two processes, each pinned to a core, exchange messages whose every word is checked; with mpmc also two and two, and \
+four and four. Close other programs first.
 
 Examples:
   ringway bench                               about 45 s
@@ -67,7 +69,7 @@ pub(crate) struct Arguments {
     /// Messages that fit into a channel; pipes and sockets keep the kernel's default
     #[arg(long, value_name = "MESSAGES", default_value_t = 1024)]
     capacity: usize,
-    /// Cores of the two processes; without, two that share a cache and are not threads of one core
+    /// Cores of the processes; without, two that share a cache and are not threads of one core
     #[arg(long, value_name = "CORE,CORE", value_parser = parse_cores)]
     cores: Option<[usize; 2]>,
     /// Also write the results as JSON; `-` is the standard output, and the table goes to standard error
@@ -110,11 +112,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::new(Kind::Usage, error).next("name two usable ones with --cores, such as --cores 0,1")
     })?;
     let json = arguments.json.as_deref().map(JsonFile::open).transpose()?;
-    let pairs = Pairs::default();
-    let interrupted = pairs.clone();
+    let crew = Crew::default();
+    let interrupted = crew.clone();
     on_interrupt(move || interrupted.end_for_good()).map_err(|error| Failure::io("handling signals", &error))?;
 
-    let measured = measure(arguments, &placement, &pairs)?;
+    let measured = measure(arguments, &placement, &crew)?;
     let table = report::table(&measured);
     match json {
         Some(JsonFile::Stdout) => {
@@ -134,12 +136,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// One of the two processes of a run.
+/// One of the processes of a run.
 pub(crate) fn run_peer(job: &str) -> Result<(), Failure> {
     peer::run(job).map_err(|error| Failure::new(Kind::Failed, error))
 }
 
-fn measure(arguments: &Arguments, placement: &Placement, pairs: &Pairs) -> Result<Measured, Failure> {
+fn measure(arguments: &Arguments, placement: &Placement, crew: &Crew) -> Result<Measured, Failure> {
     let start = Instant::now();
     let (transports, sizes) = (distinct(&arguments.only), distinct(&arguments.sizes));
     let cells = plan::cells(&transports, &sizes, placement.is_parallel());
@@ -160,8 +162,8 @@ fn measure(arguments: &Arguments, placement: &Placement, pairs: &Pairs) -> Resul
         for row in &mut rows {
             progress.set_message(format!("round {round} of {rounds}: {}", report::describe(&row.cell)));
             let (time, begin) = (budget.next(), Instant::now());
-            match pairs.run(row.cell, placement, arguments.capacity, time) {
-                Ok([leader, follower]) => row.add(&leader, &follower),
+            match crew.run(row.cell, placement, arguments.capacity, time) {
+                Ok(run) => row.add(&run),
                 Err(complaint) => row.failures.push(format!("round {round}: {complaint}")),
             }
             budget.spent(begin.elapsed(), time);

@@ -1,30 +1,34 @@
-//! One of the two processes of a run.
+//! One of the processes of a run.
 //!
 //! Standard input is the end that messages come in at, standard output the one that they go out at, whatever carries
 //! them. On standard error it leaves its report, or whatever went wrong.
 //!
 //! In every scenario one side *leads*: it decides by its clock when the measurement begins and ends, and says so in the
 //! first word of a message. The other side *follows*. Filling and checking the messages is part of what is measured,
-//! and the same for everyone.
+//! and the same for everyone. Where there may be several of a side, [`crowd`](super::crowd) takes over.
 
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use ringway::channel_of::{Mpmc, Spsc};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::crowd;
 use super::message::{BEGIN, LAST, Message, SEQUENCE, with_message};
 use super::placement::pin;
 use super::plan::{Cell, Scenario, Transport};
 use super::stats::new_histogram;
-use super::transport::{Inlet, Outlet, kernel, spsc};
+use super::transport::{Inlet, Outlet, channel, kernel};
 
 /// What the process is to do; its only argument.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) cell: Cell,
     pub(super) role: Role,
+    /// Among those of its role.
+    pub(super) index: usize,
     pub(super) core: usize,
     pub(super) measure: Duration,
     /// Process id of the benchmark.
@@ -45,7 +49,11 @@ pub(super) enum Role {
 pub(super) struct Report {
     /// Messages that arrived here, or round trips; every one was checked.
     pub(super) messages: u64,
-    pub(super) wall_ns: u64,
+    /// Checksum of their numbers, where others receive the rest.
+    pub(super) digest: u64,
+    /// By the clock that all processes share.
+    pub(super) begin_ns: u64,
+    pub(super) end_ns: u64,
     /// Processor time of this process, in the kernel or not.
     pub(super) cpu_ns: u64,
     /// Round trips that the leader measured: nanoseconds and how many.
@@ -72,10 +80,11 @@ pub(super) fn run(job: &str) -> io::Result<()> {
 }
 
 fn open<M: Message>(job: &Job) -> io::Result<Report> {
-    if job.cell.transport == Transport::Spsc {
-        play::<M, _, _>(job, spsc::Incoming::open, spsc::Outgoing::open)
-    } else {
-        play::<M, _, _>(job, kernel::Incoming::open, kernel::Outgoing::open)
+    match job.cell.transport {
+        _ if job.cell.is_crowd() => crowd::play::<M>(job),
+        Transport::Spsc => play(job, channel::Incoming::<M, Spsc>::open, channel::Outgoing::<M, Spsc>::open),
+        Transport::Mpmc => play(job, channel::Incoming::<M, Mpmc>::open, channel::Outgoing::<M, Mpmc>::open),
+        _ => play::<M, _, _>(job, kernel::Incoming::open, kernel::Outgoing::open),
     }
 }
 
@@ -112,7 +121,7 @@ fn produce<M: Message>(outlet: &mut impl Outlet<M>, batch: usize, measure: Durat
 }
 
 /// Sends messages for about `time`.
-fn produce_for<M: Message>(
+pub(super) fn produce_for<M: Message>(
     outlet: &mut impl Outlet<M>,
     sequence: &mut u64,
     batch: usize,
@@ -242,25 +251,32 @@ impl Checker {
 }
 
 /// Time on the wall and on the processor.
-struct Stopwatch {
-    wall: Instant,
-    cpu: Duration,
+pub(super) struct Stopwatch {
+    begin_ns: u64,
+    cpu_ns: u64,
 }
 
 impl Stopwatch {
-    fn start() -> Self {
-        Self { cpu: cpu_time(), wall: Instant::now() }
+    /// From now on.
+    pub(super) fn start() -> Self {
+        Self { cpu_ns: nanoseconds(ClockId::ProcessCPUTime), begin_ns: now() }
     }
 
-    fn report(&self, messages: u64) -> Report {
-        let wall_ns = self.wall.elapsed().as_nanos() as u64;
-        let cpu_ns = cpu_time().saturating_sub(self.cpu).as_nanos() as u64;
-        Report { messages, wall_ns, cpu_ns, trips: Vec::new() }
+    /// Until now.
+    pub(super) fn report(&self, messages: u64) -> Report {
+        let end_ns = now();
+        let cpu_ns = nanoseconds(ClockId::ProcessCPUTime).saturating_sub(self.cpu_ns);
+        Report { messages, digest: 0, begin_ns: self.begin_ns, end_ns, cpu_ns, trips: Vec::new() }
     }
 }
 
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
+/// By the clock that all processes share.
+pub(super) fn now() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default().as_nanos() as u64
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which cores the two processes run on, and what these share.
+//! Which cores the processes run on, and what these share.
 
 use std::fs;
 use std::io;
@@ -10,6 +10,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 pub(super) struct Placement {
     /// Of the producer and the consumer.
     pub(super) cores: [usize; 2],
+    /// Further ones, for more than two processes.
+    others: Vec<usize>,
     /// What the two share, for the report.
     pub(super) kind: &'static str,
 }
@@ -32,7 +34,15 @@ impl Placement {
         if let Some(core) = cores.iter().find(|core| !usable.contains(core)) {
             return Err(io::Error::other(format!("core {core} is not one of the usable cores {usable:?}")));
         }
-        Ok(Self { cores, kind: KINDS[distance(cores[0], cores[1])] })
+        let spare = |core: &usize| wanted.is_none() && !cores.contains(core);
+        let others = usable.iter().copied().filter(spare).collect();
+        Ok(Self { cores, others, kind: KINDS[distance(cores[0], cores[1])] })
+    }
+
+    /// The core of a process: one for each as long as there are some, and then the same ones again.
+    pub(super) fn core(&self, process: usize) -> usize {
+        let all = self.cores.len() + self.others.len();
+        self.cores.iter().chain(&self.others).copied().cycle().nth(process % all).expect("two at least")
     }
 
     /// Whether there is a core for each side: without, nothing is gained by spinning.

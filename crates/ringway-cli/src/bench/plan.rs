@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// What the two processes do.
+/// What the processes do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Scenario {
@@ -21,6 +21,8 @@ pub(super) enum Scenario {
 pub(super) enum Transport {
     /// A ringway channel with one sender and one receiver
     Spsc,
+    /// A ringway channel with any number of senders and receivers: 1x1, small messages also 2x2 and 4x4
+    Mpmc,
     /// An anonymous pipe
     Pipe,
     /// A named pipe
@@ -55,7 +57,22 @@ pub(super) struct Cell {
     pub(super) bytes: usize,
     /// Messages a call.
     pub(super) batch: usize,
+    /// Processes that send, or start the round trips.
+    pub(super) producers: usize,
+    /// Processes that receive, or send back.
+    pub(super) consumers: usize,
 }
+
+impl Cell {
+    /// Whether the messages come from several senders, or might: then they are counted and checked as a crowd's.
+    pub(super) fn is_crowd(&self) -> bool {
+        self.transport == Transport::Mpmc && self.scenario == Scenario::Throughput
+    }
+}
+
+/// Senders, and as many receivers, of the rows that have several, and the largest messages of these rows.
+const CROWDS: [usize; 2] = [2, 4];
+const CROWD_BYTES: usize = 64;
 
 /// Messages a call in the rows that batch.
 pub(super) const BATCH: usize = 32;
@@ -67,8 +84,11 @@ pub(super) fn cells(transports: &[Transport], sizes: &[usize], parallel: bool) -
     for (scenario, batch) in kinds {
         for &bytes in sizes {
             for &transport in transports {
-                for &wait in waits(transport, parallel) {
-                    cells.push(Cell { scenario, transport, wait, bytes, batch });
+                let pair = Cell { scenario, transport, wait: Wait::Kernel, bytes, batch, producers: 1, consumers: 1 };
+                cells.extend(waits(transport, parallel).iter().map(|&wait| Cell { wait, ..pair }));
+                if pair.is_crowd() && bytes <= CROWD_BYTES {
+                    let crowd = |size| Cell { wait: Wait::Adaptive, producers: size, consumers: size, ..pair };
+                    cells.extend(CROWDS.map(crowd));
                 }
             }
         }
@@ -79,8 +99,8 @@ pub(super) fn cells(transports: &[Transport], sizes: &[usize], parallel: bool) -
 /// Two processes on one core must not spin: each would wait until its time slice is over.
 fn waits(transport: Transport, parallel: bool) -> &'static [Wait] {
     match (transport, parallel) {
-        (Transport::Spsc, true) => &[Wait::Spin, Wait::Adaptive, Wait::Park],
-        (Transport::Spsc, false) => &[Wait::Adaptive, Wait::Park],
+        (Transport::Spsc | Transport::Mpmc, true) => &[Wait::Spin, Wait::Adaptive, Wait::Park],
+        (Transport::Spsc | Transport::Mpmc, false) => &[Wait::Adaptive, Wait::Park],
         _ => &[Wait::Kernel],
     }
 }
@@ -128,10 +148,13 @@ mod tests {
     fn the_default_plan_has_every_contender() {
         let all = Transport::value_variants();
         let cells = cells(all, &[8, 64, 1024], true);
-        assert_eq!(cells.len(), 3 * 3 * (3 + 4));
+        // Crowds for two sizes of messages, one a call and in batches.
+        assert_eq!(cells.len(), 3 * 3 * (3 + 3 + 4) + 2 * 2 * 2);
         for (index, cell) in cells.iter().enumerate() {
             assert!(!cells[..index].contains(cell), "{cell:?} twice");
-            assert_eq!(cell.transport == Transport::Spsc, cell.wait != Wait::Kernel);
+            let is_ours = matches!(cell.transport, Transport::Spsc | Transport::Mpmc);
+            assert_eq!(is_ours, cell.wait != Wait::Kernel);
+            assert!(cell.producers == cell.consumers && (cell.producers == 1 || cell.is_crowd()));
         }
     }
 

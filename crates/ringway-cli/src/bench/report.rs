@@ -41,7 +41,14 @@ pub(super) fn table(measured: &Measured) -> String {
 pub(super) fn describe(cell: &Cell) -> String {
     let wait = if cell.wait == Wait::Kernel { String::new() } else { format!(" {}", name(&cell.wait)) };
     let batch = if cell.batch > 1 { format!(", {} a call", cell.batch) } else { String::new() };
-    format!("{} of {} bytes, {}{wait}{batch}", name(&cell.scenario), cell.bytes, name(&cell.transport))
+    format!("{} of {} bytes, {}{wait}{batch}", name(&cell.scenario), cell.bytes, contender(cell))
+}
+
+/// The transport, and how many senders and receivers it has if there are several.
+fn contender(cell: &Cell) -> String {
+    let transport = name(&cell.transport);
+    let Cell { producers, consumers, .. } = cell;
+    if producers + consumers > 2 { format!("{transport} {producers}x{consumers}") } else { transport }
 }
 
 fn group(rows: &[Row], limits: Option<&Limits>) -> String {
@@ -69,7 +76,7 @@ fn group(rows: &[Row], limits: Option<&Limits>) -> String {
 /// The cells of a row; nothing if every round failed.
 fn line(row: &Row, pipe: Option<Spread>, limit: Option<f64>) -> Option<Vec<String>> {
     let spread = row.time()?;
-    let mut cells = vec![name(&row.cell.transport), name(&row.cell.wait)];
+    let mut cells = vec![contender(&row.cell), name(&row.cell.wait)];
     match row.cell.scenario {
         Scenario::PingPong => {
             cells.extend(PERCENTILES.map(|percent| time(row.percentile(percent) as f64)));
@@ -90,9 +97,10 @@ fn line(row: &Row, pipe: Option<Spread>, limit: Option<f64>) -> Option<Vec<Strin
 fn notes(measured: &Measured) -> String {
     let mut text = String::from(
         "\nEvery message was checked, word by word. `a message` and the first percentile are medians, `by round` is their
-range; percentiles are those of all rounds, the clock included. CPU is the processor time of both processes, for a
+range; percentiles are those of all rounds, the clock included. CPU is the processor time of all processes, for a
 message or a round trip. `x pipe`: so many times as fast as a pipe. `x limit`: so many times as long as the two cores
-take at least, for a round trip of bare atomics or for as many cache lines as the message fills.\n",
+take at least, for a round trip of bare atomics or for as many cache lines as the message fills. `mpmc 2x2`: two senders
+and two receivers, from the first send to the last receive.\n",
     );
     let failures: Vec<_> = measured
         .rows

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::peer::Report;
+use super::crew::Run;
 use super::plan::{Cell, Scenario};
 
 /// Percentiles of the round trips; the last is the longest of all.
@@ -59,14 +59,14 @@ impl Row {
         Self { cell, samples, cpu, trips: new_histogram(), messages: 0, failures }
     }
 
-    /// Adds a round. `leader` sent the messages or started the round trips, `follower` was the other side.
-    pub(super) fn add(&mut self, leader: &Report, follower: &Report) {
-        let messages = follower.messages as f64;
+    /// Adds a round.
+    pub(super) fn add(&mut self, run: &Run) {
+        let messages = run.messages as f64;
         let sample = match self.cell.scenario {
-            Scenario::Throughput => follower.wall_ns as f64 / messages,
+            Scenario::Throughput => run.wall_ns as f64 / messages,
             Scenario::PingPong => {
                 let mut round = new_histogram();
-                for &(nanoseconds, count) in &leader.trips {
+                for &(nanoseconds, count) in &run.trips {
                     round.saturating_record_n(nanoseconds, count);
                     self.trips.saturating_record_n(nanoseconds, count);
                 }
@@ -74,8 +74,8 @@ impl Row {
             }
         };
         self.samples.push(sample);
-        self.cpu.push((leader.cpu_ns + follower.cpu_ns) as f64 / messages);
-        self.messages += follower.messages;
+        self.cpu.push(run.cpu_ns as f64 / messages);
+        self.messages += run.messages;
     }
 
     /// Rounds that succeeded.
@@ -88,7 +88,7 @@ impl Row {
         Spread::of(&self.samples)
     }
 
-    /// Processor time of both sides together, in nanoseconds a message or a round trip.
+    /// Processor time of all sides together, in nanoseconds a message or a round trip.
     pub(super) fn cpu(&self) -> Option<f64> {
         Spread::of(&self.cpu).map(|cpu| cpu.median)
     }

@@ -1,4 +1,4 @@
-//! What travels through the channel, and how the receiver makes sure that it is one whole stream.
+//! What travels between one sender and one receiver, and how the receiver makes sure that it is one whole stream.
 //!
 //! ```text
 //! announcement | data | data | ... | end | confirmation
@@ -19,6 +19,8 @@ use std::hash::{BuildHasher, Hasher};
 
 use ringway::Payload;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::input::Carrier;
 
 /// Bytes that one frame carries at most; with its header a frame takes 4 KiB.
 ///
@@ -46,20 +48,18 @@ pub(crate) struct Frame {
     /// `KIND_*`
     kind: u32,
     /// The first `len` bytes.
-    pub(crate) data: [u8; DATA],
+    data: [u8; DATA],
+}
+
+impl Carrier for Frame {
+    const EMPTY: Self = Self { stream: 0, offset: 0, len: 0, kind: KIND_DATA, data: [0; DATA] };
+
+    fn room(&mut self) -> &mut [u8; DATA] {
+        &mut self.data
+    }
 }
 
 impl Frame {
-    /// To be filled.
-    pub(crate) const EMPTY: Self = Self { stream: 0, offset: 0, len: 0, kind: KIND_DATA, data: [0; DATA] };
-
-    /// Copies as much of `bytes` as fits, and says how much that was.
-    pub(crate) fn fill(&mut self, bytes: &[u8]) -> usize {
-        let len = bytes.len().min(DATA);
-        self.data[..len].copy_from_slice(&bytes[..len]);
-        len
-    }
-
     /// Bytes of the stream up to the end of this frame.
     pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.len)
@@ -205,8 +205,8 @@ mod tests {
 
     fn data(source: &mut Source, bytes: &[u8]) -> Frame {
         let mut frame = Frame::EMPTY;
-        let len = frame.fill(bytes);
-        source.stamp(&mut frame, len);
+        frame.room()[..bytes.len()].copy_from_slice(bytes);
+        source.stamp(&mut frame, bytes.len());
         frame
     }
 

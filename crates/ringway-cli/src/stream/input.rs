@@ -1,59 +1,92 @@
-//! Standard input, cut into frames.
+//! Standard input, cut into pieces, each of which fits what carries it.
 
 use std::io::IoSliceMut;
+use std::iter::repeat_n;
 
 use rustix::io::{read, readv, retry_on_intr};
 use rustix::stdio::stdin;
 
-use super::frame::{BATCH, DATA, Frame, Source};
+use super::frame::{BATCH, DATA};
 use crate::failure::Failure;
 
-/// Passes everything to `push`, each piece as soon as a read has returned it.
-pub(super) fn forward_bytes(
-    source: &mut Source,
-    mut push: impl FnMut(&[Frame]) -> Result<(), Failure>,
+/// What carries a piece of the input through the channel.
+pub(super) trait Carrier: Copy {
+    /// To be filled.
+    const EMPTY: Self;
+
+    /// Where the piece goes.
+    fn room(&mut self) -> &mut [u8; DATA];
+}
+
+/// The front of a text: what is carried, and what goes with it uncarried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Bytes to carry, at most [`DATA`].
+    pub(super) carried: usize,
+    /// Bytes behind them that are dropped.
+    pub(super) dropped: usize,
+}
+
+/// Passes everything to `push`, each piece as soon as a read has returned it, after `stamp` was told its length.
+pub(super) fn forward_bytes<C: Carrier>(
+    mut stamp: impl FnMut(&mut C, usize),
+    mut push: impl FnMut(&[C]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut frames = vec![Frame::EMPTY; BATCH];
+    let mut carriers: Vec<_> = repeat_n(C::EMPTY, BATCH).collect();
     loop {
-        let mut room: Vec<_> = frames.iter_mut().map(|frame| IoSliceMut::new(&mut frame.data)).collect();
+        let mut room: Vec<_> = carriers.iter_mut().map(|carrier| IoSliceMut::new(carrier.room())).collect();
         let len = retry_on_intr(|| readv(stdin(), &mut room)).map_err(unreadable)?;
         if len == 0 {
             return Ok(());
         }
-        let filled = &mut frames[..len.div_ceil(DATA)];
+        let filled = &mut carriers[..len.div_ceil(DATA)];
         let mut rest = len;
-        for frame in filled.iter_mut() {
-            source.stamp(frame, rest.min(DATA));
+        for carrier in filled.iter_mut() {
+            stamp(carrier, rest.min(DATA));
             rest = rest.saturating_sub(DATA);
         }
         push(filled)?;
     }
 }
 
-/// Passes every line to `push` as soon as it is complete, in a frame of its own; one that is too long takes several.
-pub(super) fn forward_lines(
-    source: &mut Source,
-    mut push: impl FnMut(&[Frame]) -> Result<(), Failure>,
+/// Passes to `push` what `cut` makes of the input, each piece as soon as there is one.
+///
+/// `cut` sees what has been read and not been cut yet, and whether that is all there will be.
+pub(super) fn forward_pieces<C: Carrier>(
+    mut cut: impl FnMut(&[u8], bool) -> Result<Option<Cut>, Failure>,
+    mut stamp: impl FnMut(&mut C, usize),
+    mut push: impl FnMut(&[C]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut frames = vec![Frame::EMPTY; BATCH];
+    let mut carriers: Vec<_> = repeat_n(C::EMPTY, BATCH).collect();
     let mut text = vec![0; DATA * BATCH];
     let mut kept = 0;
     loop {
         let len = retry_on_intr(|| read(stdin(), &mut text[kept..])).map_err(unreadable)?;
         let mut rest = &text[..kept + len];
         loop {
-            let mut count = 0;
-            while let Some(cut) = cut(rest, len == 0).filter(|_| count < BATCH) {
-                let piece;
-                (piece, rest) = rest.split_at(cut);
-                let filled = frames[count].fill(piece);
-                source.stamp(&mut frames[count], filled);
-                count += 1;
+            let (mut count, mut outcome) = (0, Ok(()));
+            while count < BATCH {
+                match cut(rest, len == 0) {
+                    Ok(Some(Cut { carried, dropped })) => {
+                        carriers[count].room()[..carried].copy_from_slice(&rest[..carried]);
+                        stamp(&mut carriers[count], carried);
+                        rest = &rest[carried + dropped..];
+                        count += 1;
+                    }
+                    Ok(None) => break,
+                    Err(failure) => {
+                        outcome = Err(failure);
+                        break;
+                    }
+                }
             }
-            if count == 0 {
+            if count > 0 {
+                push(&carriers[..count])?;
+            }
+            outcome?;
+            if count < BATCH {
                 break;
             }
-            push(&frames[..count])?;
         }
         if len == 0 {
             return Ok(());
@@ -64,13 +97,25 @@ pub(super) fn forward_lines(
     }
 }
 
-/// Length of the first piece of `text` that can go: a line, a full frame, or at the end of the input what is left.
-fn cut(text: &[u8], at_end: bool) -> Option<usize> {
+/// Cuts behind every newline; a line that is too long takes several pieces.
+pub(super) fn cut_stream(text: &[u8], at_end: bool) -> Option<Cut> {
     let reach = &text[..text.len().min(DATA)];
-    match memchr::memchr(b'\n', reach) {
-        Some(newline) => Some(newline + 1),
-        None if reach.len() == DATA => Some(DATA),
-        None => Some(reach.len()).filter(|&len| at_end && len > 0),
+    let carried = match memchr::memchr(b'\n', reach) {
+        Some(newline) => newline + 1,
+        None if reach.len() == DATA => DATA,
+        None if at_end && !reach.is_empty() => reach.len(),
+        None => return None,
+    };
+    Some(Cut { carried, dropped: 0 })
+}
+
+/// Cuts out every line, without its newline; `Err` for one that is too long.
+pub(super) fn cut_line(text: &[u8], at_end: bool) -> Result<Option<Cut>, ()> {
+    match memchr::memchr(b'\n', &text[..text.len().min(DATA + 1)]) {
+        Some(carried) => Ok(Some(Cut { carried, dropped: 1 })),
+        None if text.len() > DATA => Err(()),
+        None if at_end && !text.is_empty() => Ok(Some(Cut { carried: text.len(), dropped: 0 })),
+        None => Ok(None),
     }
 }
 
@@ -84,9 +129,9 @@ mod tests {
 
     fn pieces(mut text: &[u8], at_end: bool) -> (Vec<usize>, usize) {
         let mut lengths = Vec::new();
-        while let Some(len) = cut(text, at_end) {
-            lengths.push(len);
-            text = &text[len..];
+        while let Some(Cut { carried, .. }) = cut_stream(text, at_end) {
+            lengths.push(carried);
+            text = &text[carried..];
         }
         (lengths, text.len())
     }
@@ -108,5 +153,27 @@ mod tests {
         let mut exact = vec![b'x'; DATA - 1];
         exact.push(b'\n');
         assert_eq!(pieces(&exact, false), (vec![DATA], 0));
+    }
+
+    #[test]
+    fn a_line_is_cut_out_of_its_newline() {
+        let cut = |carried, dropped| Ok(Some(Cut { carried, dropped }));
+        assert_eq!(cut_line(b"", false), Ok(None));
+        assert_eq!(cut_line(b"", true), Ok(None));
+        assert_eq!(cut_line(b"\nx", false), cut(0, 1));
+        assert_eq!(cut_line(b"ab\r\n", false), cut(3, 1));
+        assert_eq!(cut_line(b"ab", false), Ok(None));
+        assert_eq!(cut_line(b"ab", true), cut(2, 0));
+    }
+
+    #[test]
+    fn a_line_longer_than_a_message_is_refused_as_soon_as_that_is_certain() {
+        let mut text = vec![b'x'; DATA];
+        assert_eq!(cut_line(&text, false), Ok(None));
+        assert_eq!(cut_line(&text, true), Ok(Some(Cut { carried: DATA, dropped: 0 })));
+        text.push(b'\n');
+        assert_eq!(cut_line(&text, false), Ok(Some(Cut { carried: DATA, dropped: 1 })));
+        text[DATA] = b'x';
+        assert_eq!(cut_line(&text, false), Err(()));
     }
 }

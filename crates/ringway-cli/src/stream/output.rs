@@ -14,12 +14,14 @@ pub(super) struct Output {
     /// The beginning of a line that is not complete, if lines are to be kept whole.
     line: Option<Vec<u8>>,
     written: u64,
+    /// What to do if nothing can be written any more.
+    advice: &'static str,
 }
 
 impl Output {
     /// With `lines`, bytes are held back until their line is complete.
-    pub(super) fn new(lines: bool) -> Self {
-        Self { line: lines.then(Vec::new), written: 0 }
+    pub(super) fn new(lines: bool, advice: &'static str) -> Self {
+        Self { line: lines.then(Vec::new), written: 0, advice }
     }
 
     /// Writes what `pieces` bring, or as much as makes whole lines; returns once the kernel has it.
@@ -74,9 +76,7 @@ impl Output {
     }
 
     fn unwritable(&self, error: &io::Error) -> Failure {
-        Failure::io("cannot write the standard output", error).next(format_args!(
-            "{}; the sender is told; make room, or choose another output, and start both sides again",
-            self.progress()
-        ))
+        let progress = self.progress();
+        Failure::io("cannot write the standard output", error).next(format_args!("{progress}; {}", self.advice))
     }
 }

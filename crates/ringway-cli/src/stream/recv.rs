@@ -1,22 +1,28 @@
-//! `ringway recv`
+//! `ringway recv` from one sender.
 
+use ringway::channel_of::Spsc;
 use ringway::spsc::{Channel, Receiver};
 use ringway::{PeerState, RecvError, RecvTimeoutError};
 
 use super::frame::{BATCH, Broken, Follower, Frame, Step};
+use super::input::Carrier;
 use super::output::Output;
-use super::{Endpoint, Joined, Session, fault, start_again};
+use super::session::{Joined, Session};
+use super::{Endpoint, fault, start_again};
 use crate::failure::{Failure, Kind};
 
 /// One stream out of the channel to standard output.
-pub(crate) fn recv(endpoint: &Endpoint) -> Result<(), Failure> {
+pub(super) fn recv(endpoint: &Endpoint) -> Result<(), Failure> {
     let session = Session::start()?;
     let (joined, first) = meet(endpoint, &session)?;
     let mut inbound = Inbound {
         endpoint,
-        receiver: &joined.handle,
+        receiver: &joined,
         follower: Follower::default(),
-        output: Output::new(endpoint.lines),
+        output: Output::new(
+            endpoint.lines,
+            "the sender is told; make room, or choose another output, and start both sides again",
+        ),
         complete: false,
     };
     let mut frames = vec![Frame::EMPTY; BATCH];
@@ -32,11 +38,14 @@ pub(crate) fn recv(endpoint: &Endpoint) -> Result<(), Failure> {
 }
 
 /// Waits for the first frame of a stream.
-pub(super) fn meet(endpoint: &Endpoint, session: &Session) -> Result<(Joined<Receiver<Frame>>, Frame), Failure> {
+pub(super) fn meet(
+    endpoint: &Endpoint,
+    session: &Session<Spsc>,
+) -> Result<(Joined<Spsc, Receiver<Frame>>, Frame), Failure> {
     let deadline = endpoint.deadline();
     loop {
         let joined = session.join(endpoint, Channel::receiver)?;
-        match joined.handle.recv_deadline(deadline) {
+        match joined.recv_deadline(deadline) {
             Ok(frame) => return Ok((joined, frame)),
             Err(RecvTimeoutError::Timeout) => return Err(endpoint.absent("sender", "send")),
             Err(RecvTimeoutError::Fault(cause)) => return Err(fault(&cause)),

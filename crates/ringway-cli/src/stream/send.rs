@@ -1,24 +1,27 @@
-//! `ringway send`
+//! `ringway send` to one receiver.
 
 use std::time::Instant;
 
+use ringway::channel_of::Spsc;
 use ringway::spsc::{Channel, Sender};
 use ringway::{PeerState, SendError, SendTimeoutError};
 
 use super::frame::{BATCH, Frame, Source};
-use super::{Endpoint, Joined, Session, fault, input, start_again};
+use super::session::{Joined, Session};
+use super::{Endpoint, fault, input, start_again};
 use crate::failure::{Failure, Kind};
 
 /// Standard input into the channel; returns once the receiver has written all of it.
-pub(crate) fn send(endpoint: &Endpoint) -> Result<(), Failure> {
+pub(super) fn send(endpoint: &Endpoint) -> Result<(), Failure> {
     let session = Session::start()?;
     let mut source = Source::new();
     let mut outbound = Outbound::meet(endpoint, &session, &source)?;
+    let stamp = |frame: &mut Frame, len| source.stamp(frame, len);
     let push = |frames: &[Frame]| outbound.push(frames);
     if endpoint.lines {
-        input::forward_lines(&mut source, push)?;
+        input::forward_pieces(|text, at_end| Ok(input::cut_stream(text, at_end)), stamp, push)?;
     } else {
-        input::forward_bytes(&mut source, push)?;
+        input::forward_bytes(stamp, push)?;
     }
     outbound.finish(&source)
 }
@@ -26,19 +29,19 @@ pub(crate) fn send(endpoint: &Endpoint) -> Result<(), Failure> {
 /// Our end, and what went through it.
 pub(super) struct Outbound<'a> {
     endpoint: &'a Endpoint,
-    joined: Joined<Sender<Frame>>,
+    joined: Joined<Spsc, Sender<Frame>>,
     sent: Ledger,
 }
 
 impl<'a> Outbound<'a> {
     /// Announces the stream and waits for a receiver to take notice.
-    pub(super) fn meet(endpoint: &'a Endpoint, session: &Session, source: &Source) -> Result<Self, Failure> {
+    pub(super) fn meet(endpoint: &'a Endpoint, session: &Session<Spsc>, source: &Source) -> Result<Self, Failure> {
         let deadline = endpoint.deadline();
         loop {
             let joined = session.join(endpoint, Channel::sender)?;
-            match announce(&joined.handle, source.announcement(), deadline) {
+            match announce(&joined, source.announcement(), deadline) {
                 Ok(()) => {
-                    let sent = Ledger::new(joined.handle.capacity());
+                    let sent = Ledger::new(joined.capacity());
                     return Ok(Self { endpoint, joined, sent });
                 }
                 Err(SendTimeoutError::Timeout(())) => return Err(endpoint.absent("receiver", "recv")),
@@ -50,7 +53,7 @@ impl<'a> Outbound<'a> {
     }
 
     fn push(&mut self, frames: &[Frame]) -> Result<(), Failure> {
-        match self.joined.handle.send_slice(frames) {
+        match self.joined.send_slice(frames) {
             Ok(()) => {
                 self.sent.record(frames);
                 Ok(())
@@ -69,7 +72,7 @@ impl<'a> Outbound<'a> {
     fn finish(&mut self, source: &Source) -> Result<(), Failure> {
         for frame in [source.end(), source.confirmation()] {
             self.push(&[frame])?;
-            self.joined.handle.wait_drained(None).map_err(|error| match error {
+            self.joined.wait_drained(None).map_err(|error| match error {
                 SendTimeoutError::Fault((), cause) => fault(&cause),
                 _ => self.receiver_gone(),
             })?;
@@ -78,7 +81,7 @@ impl<'a> Outbound<'a> {
     }
 
     fn receiver_gone(&self) -> Failure {
-        let sender = &self.joined.handle;
+        let sender = &*self.joined;
         let how = match sender.peer() {
             PeerState::Dead { pid } => format!("the receiver (pid {pid}) died"),
             _ => "the receiver ended, because it failed or nobody reads its output any more,".into(),
@@ -127,6 +130,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::input::Carrier;
 
     #[test]
     fn the_ledger_knows_what_was_taken() {

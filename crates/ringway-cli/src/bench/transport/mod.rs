@@ -4,11 +4,13 @@
 //! behind, however it ends. One message a call means one `send`, `write`, `recv` or `read` a message; with batches, a
 //! call carries up to 32. Pipes and sockets keep the buffer sizes that the kernel gives them.
 
+pub(super) mod channel;
 pub(super) mod kernel;
-pub(super) mod spsc;
 
 use std::io;
 use std::os::fd::OwnedFd;
+
+use ringway::channel_of::{Mpmc, Spsc};
 
 use super::message::{Message, with_message};
 use super::plan::{Cell, Transport};
@@ -41,7 +43,8 @@ pub(super) struct Ends {
 /// Connects two processes that are still to be started.
 pub(super) fn connect(cell: &Cell, capacity: usize) -> io::Result<[Ends; 2]> {
     let one_way = || match cell.transport {
-        Transport::Spsc => with_message!(cell.bytes, M => spsc::region::<M>(capacity)),
+        Transport::Spsc => with_message!(cell.bytes, M => channel::region::<M, Spsc>(capacity)),
+        Transport::Mpmc => with_message!(cell.bytes, M => channel::region::<M, Mpmc>(capacity)),
         Transport::Pipe => kernel::pipe(),
         Transport::Fifo => kernel::fifo(),
         Transport::UnixStream | Transport::Tcp => unreachable!("sockets go both ways"),

@@ -1,9 +1,9 @@
-//! A channel in an anonymous region, which both processes attach through a descriptor.
+//! A channel in an anonymous region, which the processes attach through a descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringway::spsc::{Channel, Receiver, Sender};
+use ringway::channel_of::{Channel, Flavor, Receiver, Sender};
 use ringway::{Error, Options};
 
 use super::{Ends, Inlet, Outlet};
@@ -11,36 +11,37 @@ use crate::bench::message::Message;
 use crate::bench::plan::{Cell, Wait};
 
 /// A region for messages of type `M`: both ends are the same descriptor.
-pub(crate) fn region<M: Message>(capacity: usize) -> io::Result<Ends> {
-    let channel = Channel::<M>::anonymous(&Options::new().capacity(capacity)).map_err(io::Error::other)?;
+pub(crate) fn region<M: Message, F: Flavor>(capacity: usize) -> io::Result<Ends> {
+    let channel = Channel::<M, F>::anonymous(&Options::new().capacity(capacity)).map_err(io::Error::other)?;
     let region = channel.as_fd().ok_or_else(|| io::Error::other("an anonymous region has a descriptor"))?;
     Ok(Ends { incoming: region.try_clone_to_owned()?, outgoing: region.try_clone_to_owned()? })
 }
 
 /// The receiver, whose region is the standard input.
-pub(crate) struct Incoming<M: Message>(Receiver<M>);
+pub(crate) struct Incoming<M: Message, F: Flavor>(Receiver<M, F>);
 
 /// The sender, whose region is the standard output.
-pub(crate) struct Outgoing<M: Message>(Sender<M>);
+pub(crate) struct Outgoing<M: Message, F: Flavor>(Sender<M, F>);
 
-impl<M: Message> Incoming<M> {
+impl<M: Message, F: Flavor> Incoming<M, F> {
     /// Takes the role.
     pub(crate) fn open(cell: &Cell) -> io::Result<Self> {
         attach(&io::stdin(), cell, Channel::receiver).map(Self)
     }
 }
 
-impl<M: Message> Outgoing<M> {
+impl<M: Message, F: Flavor> Outgoing<M, F> {
     /// Takes the role.
     pub(crate) fn open(cell: &Cell) -> io::Result<Self> {
         attach(&io::stdout(), cell, Channel::sender).map(Self)
     }
 }
 
-fn attach<M: Message, H>(
+/// Opens an end of the channel behind a descriptor.
+pub(crate) fn attach<M: Message, F: Flavor, H>(
     region: &impl AsFd,
     cell: &Cell,
-    open: impl FnOnce(&Channel<M>) -> Result<H, Error>,
+    open: impl FnOnce(&Channel<M, F>) -> Result<H, Error>,
 ) -> io::Result<H> {
     let wait = match cell.wait {
         Wait::Spin => ringway::Wait::Spin,
@@ -52,7 +53,7 @@ fn attach<M: Message, H>(
     Channel::from_fd(region, &Options::new().wait(wait)).and_then(|channel| open(&channel)).map_err(io::Error::other)
 }
 
-impl<M: Message> Outlet<M> for Outgoing<M> {
+impl<M: Message, F: Flavor> Outlet<M> for Outgoing<M, F> {
     #[inline]
     fn send(&mut self, message: M) -> io::Result<()> {
         self.0.send(message).map_err(|error| io::Error::other(error.to_string()))
@@ -64,7 +65,7 @@ impl<M: Message> Outlet<M> for Outgoing<M> {
     }
 }
 
-impl<M: Message> Inlet<M> for Incoming<M> {
+impl<M: Message, F: Flavor> Inlet<M> for Incoming<M, F> {
     #[inline]
     fn recv(&mut self) -> io::Result<M> {
         self.0.recv().map_err(io::Error::other)

@@ -1,0 +1,8 @@
+//! What only the MPMC flavor promises.
+
+pub(crate) mod crowd;
+pub(crate) mod guards;
+pub(crate) mod hostile;
+pub(crate) mod model;
+pub(crate) mod peers;
+pub(crate) mod shapes;

@@ -1,0 +1,56 @@
+//! MPMC: a second producer, a second consumer and newcomers go on, whoever is killed or stopped.
+
+mod broken;
+mod cast;
+mod guards;
+mod life;
+mod messages;
+mod oracle;
+mod setting;
+mod soak;
+mod wake;
+
+use crate::harness::{Case, is_soak};
+use crate::series::{Operation, Sampling, Stage};
+use crate::world::{Backing, Mode};
+
+/// Where an operation is tried.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    backing: Backing,
+    mode: Mode,
+}
+
+impl Place {
+    /// A handle does not know what it is attached to, so each mode is tried on one backing; a soak tries all.
+    fn all() -> Vec<Self> {
+        let all = Backing::ALL.into_iter().flat_map(|backing| Mode::ALL.map(|mode| Self { backing, mode }));
+        let is_chosen = |place: &Self| is_soak() || (place.backing == Backing::Posix) == (place.mode == Mode::A);
+        all.filter(is_chosen).collect()
+    }
+
+    fn operation(self, name: &str, stage: Stage, effects: &'static [u64], whole: u64) -> Operation {
+        let Self { backing, mode } = self;
+        let name = format!("mpmc {name}[{mode:?}, {backing:?}]");
+        Operation { name, stage, effects, whole, sampling: Sampling::Some }
+    }
+}
+
+/// Those in which others are in trouble, too, whose trouble ends while the victim is stopped.
+pub(crate) fn operations_to_stop() -> Vec<Operation> {
+    Place::all().into_iter().flat_map(messages::operations_beside_changes).collect()
+}
+
+/// All others.
+pub(crate) fn operations() -> Vec<Operation> {
+    let at = |place| {
+        let messages = messages::sending_operations(place).into_iter().chain(messages::receiving_operations(place));
+        messages.chain(guards::operations(place)).chain(life::operations(place)).chain(wake::operations(place))
+    };
+    Place::all().into_iter().flat_map(at).collect()
+}
+
+/// Trials that are no operations.
+pub(crate) fn cases() -> Vec<Case> {
+    broken::cases().into_iter().chain(soak::cases()).collect()
+}

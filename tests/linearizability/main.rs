@@ -1,0 +1,143 @@
+//! An MPMC channel is a bounded FIFO to everybody who cannot look inside: small histories of real threads, each with an
+//! order of its calls in which a `VecDeque` would have answered the same.
+//!
+//! Threads record when they called and when they returned, by a counter that all share; a checker (Wing and Gong's
+//! algorithm with Lowe's memory, from `todc-utils`) looks for that order. What the checker must find is tried as well:
+//! histories by hand, true histories with one answer forged, and a channel that is none.
+
+mod fifo;
+mod record;
+mod subject;
+
+use std::sync::{Mutex, PoisonError};
+
+use ringway::Options;
+
+use crate::fifo::{Fifo, Operation, is_linearizable};
+use crate::record::{History, record};
+use crate::subject::{Overtaking, Ring, Subject};
+
+/// Histories that are recorded at a time.
+const HISTORIES: u64 = 200;
+/// Histories with calls that overlap, of each shape, as far as the machine lets threads run side by side ...
+const OVERLAPPING: usize = 300;
+/// ... in so many recordings.
+const RECORDINGS: u64 = 8;
+
+/// Held by whoever records: two at a time would keep each other's threads from running side by side.
+static PROCESSORS: Mutex<()> = Mutex::new(());
+
+/// Checks histories of `THREADS` threads on a channel for `CAPACITY` messages; says how many of them had calls that
+/// overlap.
+fn check<const THREADS: usize, const CAPACITY: usize>(subject: &impl Subject, seed: u64) -> usize {
+    let (mut recorded, mut overlapping, mut held) = (0, 0, 0);
+    for recording in 0..RECORDINGS {
+        for history in record(THREADS, subject, HISTORIES, seed << 16 | recording) {
+            let strictly = is_linearizable::<Fifo<CAPACITY, 0>>(&history);
+            // Each of the other threads may keep a slot while it is preempted in the middle of a call.
+            if !strictly && !is_linearizable_with_slots_held::<THREADS, CAPACITY>(&history) {
+                panic!("{THREADS} threads, capacity {CAPACITY}, seed {seed}: no order explains {history:#?}");
+            }
+            recorded += 1;
+            overlapping += usize::from(record::overlaps(&history));
+            held += usize::from(!strictly);
+        }
+        if overlapping >= OVERLAPPING {
+            break;
+        }
+    }
+    println!(
+        "{THREADS} threads, capacity {CAPACITY}: {recorded} histories, {overlapping} with calls that overlap, \
+         {held} in which a slot was held"
+    );
+    overlapping
+}
+
+fn is_linearizable_with_slots_held<const THREADS: usize, const CAPACITY: usize>(history: &History) -> bool {
+    match THREADS {
+        2 => is_linearizable::<Fifo<CAPACITY, 1>>(history),
+        3 => is_linearizable::<Fifo<CAPACITY, 2>>(history),
+        _ => is_linearizable::<Fifo<CAPACITY, 3>>(history),
+    }
+}
+
+/// Every shape, of small messages and of such as take a while to write.
+fn every_shape(membarrier: bool) {
+    fn of<const THREADS: usize, const CAPACITY: usize>(membarrier: bool) -> usize {
+        let options = Options::new().capacity(CAPACITY).membarrier(membarrier);
+        check::<THREADS, CAPACITY>(&Ring::<1>::new(&options, THREADS), 1)
+            + check::<THREADS, CAPACITY>(&Ring::<128>::new(&options, THREADS), 2)
+    }
+    let _alone = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
+    let shapes = [of::<2, 2>, of::<2, 4>, of::<3, 2>, of::<3, 4>, of::<4, 2>, of::<4, 4>];
+    let mut overlapping = 0;
+    // Calls one after the other prove nothing; on a machine that is busy, it takes longer until some are not.
+    while overlapping < OVERLAPPING {
+        overlapping += shapes.iter().map(|shape| shape(membarrier)).sum::<usize>();
+    }
+}
+
+#[test]
+fn histories_of_mode_a_are_linearizable() {
+    every_shape(true);
+}
+
+#[test]
+fn histories_of_mode_c_are_linearizable() {
+    every_shape(false);
+}
+
+#[test]
+fn one_forged_answer_is_found_in_any_history() {
+    let _alone = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
+    let ring = Ring::<1>::new(&Options::new().capacity(4), 3);
+    let mut forged = 0;
+    for history in record(3, &ring, HISTORIES, 3) {
+        assert!(is_linearizable::<Fifo<4, 2>>(&history));
+        for forgery in record::forgeries(&history) {
+            assert!(
+                !is_linearizable::<Fifo<4, 2>>(&forgery),
+                "an order explains {forgery:#?}, forged from {history:#?}"
+            );
+            forged += 1;
+        }
+    }
+    assert!(forged as u64 > HISTORIES);
+}
+
+#[test]
+fn a_channel_in_which_messages_overtake_is_found() {
+    let _alone = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
+    let overtaking = Overtaking::default();
+    let histories = record(3, &overtaking, HISTORIES, 4);
+    assert!(histories.iter().any(|history| !is_linearizable::<Fifo<4, 3>>(history)));
+}
+
+#[test]
+fn wrong_histories_are_found() {
+    use Operation::{Receive, Send};
+    let sent = |message| Send { message, sent: true };
+    let full = |message| Send { message, sent: false };
+    let (got, empty) = (|message| Receive(Some(message)), Receive(None));
+    // Calls of one thread; the checker is given one after the other.
+    let wrong: [(&str, &[Operation]); 8] = [
+        ("lost", &[sent(1), empty]),
+        ("lost in the middle", &[sent(1), sent(2), sent(3), got(1), got(3)]),
+        ("doubled", &[sent(1), got(1), got(1)]),
+        ("out of thin air", &[sent(1), got(2)]),
+        ("overtaken", &[sent(1), sent(2), got(2), got(1)]),
+        ("empty between two", &[sent(1), sent(2), got(1), empty, got(2)]),
+        ("full too early", &[full(1)]),
+        ("never full", &[sent(1), sent(2), sent(3), sent(4), sent(5)]),
+    ];
+    for (name, calls) in wrong {
+        assert!(!is_linearizable::<Fifo<4, 3>>(&record::one_by_one(calls)), "{name}");
+    }
+    let right =
+        [empty, sent(1), sent(2), sent(3), got(1), sent(4), sent(5), full(6), got(2), got(3), got(4), got(5), empty];
+    assert!(is_linearizable::<Fifo<4, 0>>(&record::one_by_one(&right)));
+    // With a slot held, full comes one message earlier, and not two.
+    let (one_held, two_held) = ([sent(1), sent(2), sent(3), full(4)], [sent(1), sent(2), full(3)]);
+    assert!(is_linearizable::<Fifo<4, 1>>(&record::one_by_one(&one_held)));
+    assert!(!is_linearizable::<Fifo<4, 1>>(&record::one_by_one(&two_held)));
+}
