@@ -29,16 +29,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`spsc`] has one sender and one receiver at a time, [`mpmc`] any number of both; the methods are the same, so switching
+//! is one line.
+//!
 //! # What holds
 //!
-//! * **Progress**: `try_send` and `try_recv` are wait-free and make no system call while the other side is awake. The
-//!   blocking calls sleep in the kernel and cost the other side nothing until then.
-//! * **Order and delivery**: first in, first out; nothing is lost, duplicated or torn between two live ends. `recv` is
-//!   at most once: what a process had received when it was killed is lost with it.
-//! * **Crash**: any process may be killed at any instruction. The other side gets everything that was sent, then
-//!   `Disconnected`; a new process takes the dead one's end over and continues exactly where it stopped. That a process
-//!   is dead is proved by the kernel (a lock that lives as long as its mapping), never by a clock or a pid.
-//! * **Stall**: a stopped process counts as alive, because it may go on; its end cannot be taken.
+//! * **Progress**: [`spsc`]'s `try_send` and `try_recv` are wait-free, [`mpmc`]'s lock-free; they make no system call while
+//!   the other side is awake. The blocking calls sleep in the kernel and cost the other side nothing until then.
+//! * **Order and delivery**: first in, first out; nothing is lost, duplicated or torn between live ends. `recv` is
+//!   at most once: what a process had received when it was killed is lost with it. [`mpmc`]'s `recv_guard` is at least
+//!   once, and counts redeliveries.
+//! * **Crash**: any process may be killed at any instruction. [`spsc`]: the other side gets everything that was sent, then
+//!   `Disconnected`; a new process takes the dead one's end over and continues exactly where it stopped. [`mpmc`]: the
+//!   others go on. That a process is dead is proved by the kernel (a lock that lives as long as its mapping), never by a
+//!   clock or a pid.
+//! * **Stall**: a stopped process counts as alive, because it may go on. [`spsc`]: its end cannot be taken. [`mpmc`]: it
+//!   costs the others one slot of the capacity, and their patience of some microseconds once.
 //! * **Trust**: a peer that scribbles over the region can forge, drop or delay messages; it cannot cause undefined
 //!   behaviour, a panic or an endless loop here. Use [`Channel::anonymous`](spsc::Channel::anonymous) with such peers:
 //!   they could truncate a named region, which ends in a `SIGBUS`.
@@ -46,7 +52,7 @@
 //! # What it does not do
 //!
 //! Exactly-once delivery; telling a killed sender whether its last message was sent; replacing a stopped end in place;
-//! borrowing a message in place; several senders or receivers (yet); other systems than Linux.
+//! borrowing a message in place; other systems than Linux.
 
 // So that `#[derive(Payload)]`, which writes `::ringway`, works in here, too.
 extern crate self as ringway;

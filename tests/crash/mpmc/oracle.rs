@@ -375,18 +375,15 @@ impl<T: Numbered> Others<T> {
         Ok(count)
     }
 
-    /// As many messages fit as ever, also beside a newcomer in a dead one's place; unless some that come back take room.
+    /// As many messages fit as ever, also beside a newcomer in a dead one's place, if not at once: a slot that was passed
+    /// over before its owner was known to be dead is missing for a lap. What comes back takes room, too.
     fn fill_entirely(&mut self) -> Verdict {
-        if self.terms.guarded || !self.ledger.returning.is_empty() {
-            return self.drain();
+        let start = Instant::now();
+        while !self.terms.guarded && self.ledger.returning.is_empty() && self.fill()? < self.world.capacity {
+            require!(start.elapsed() < LIMIT, "{} messages fit, lap after lap", self.ledger.due.len());
+            self.drain()?;
+            yield_now();
         }
-        for _ in 0..self.world.capacity {
-            // One who waits for room looks for the dead himself; one who only tries may find their slots a lap later.
-            let sent = self.tx.send_timeout(T::new(self.ledger.next), LIMIT);
-            sent.map_err(|error| format!("after {} messages: {error}", self.ledger.due.len()))?;
-            self.sent();
-        }
-        require!(!self.try_send()?, "more messages fit than {}", self.world.capacity);
         self.drain()
     }
 
