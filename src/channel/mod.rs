@@ -88,8 +88,8 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
 
 /// A channel that this process has open, without a role in it.
 ///
-/// It opens the ends ([`Channel::sender`], [`Channel::receiver`]), each of which one process at a time can hold, and it
-/// tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it inherited.
+/// It opens the ends ([`Channel::sender`], [`Channel::receiver`]), each of which one process at a time can hold (MPMC: any
+/// number), and it tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it inherited.
 ///
 /// # Life of a named region
 ///

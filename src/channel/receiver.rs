@@ -20,12 +20,15 @@ use crate::wait::Wait;
 
 /// The receiving end of a channel.
 ///
-/// One handle at a time, in one process at a time, used by one thread at a time, as [`Sender`](super::Sender).
+/// SPSC: one handle at a time, in one process at a time, used by one thread at a time, as [`Sender`](super::Sender). MPMC: as
+/// many as you like; each message goes to one of them.
+///
 /// Delivery is at most once: a message counts as received when the call that returns it has copied it, and is lost if
 /// the process dies before it has done its work.
 ///
-/// `try_recv` is wait-free; the blocking calls wait for the sender, and wake when it sends. Once the sender has dropped
-/// its handle or crashed, they return what is left and then fail. A sender that never attached is yet to come.
+/// `try_recv` is wait-free (MPMC: lock-free); the blocking calls wait for a sender, and wake when it sends. Once the last
+/// sender has dropped its handle or crashed, they return what is left and then fail. A sender that never attached is yet to
+/// come.
 ///
 /// # Examples
 /// ```
@@ -58,7 +61,8 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Receives a message if there is one. Wait-free, no system call unless the sender sleeps.
+    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look), no system
+    /// call unless a sender sleeps.
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash
@@ -162,7 +166,8 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// Cheaper than one at a time: the sender is told once, and woken at most once.
     ///
     /// # Errors
-    /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first.
+    /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first; MPMC: it is
+    /// dropped with them, because others may be behind it already.
     pub fn try_recv_slice(&self, messages: &mut [T]) -> Result<usize, TryRecvError>
     where
         T: Copy,

@@ -19,13 +19,13 @@ use crate::wait::Wait;
 
 /// The sending end of a channel.
 ///
-/// One handle at a time, in one process at a time, used by one thread at a time: it can be sent to another thread, but
+/// SPSC: one handle at a time, in one process at a time, used by one thread at a time: it can be sent to another thread, but
 /// neither shared nor cloned, and the lease keeps every other process away. Methods take `&self` all the same, as in
-/// crossbeam-channel.
+/// crossbeam-channel. MPMC: as many as you like, cloned or opened anew, shared or not.
 ///
-/// `try_send` is wait-free; the blocking calls wait for the receiver to make room, and wake when it does. When the
-/// receiver drops its handle, sending fails at once; when it crashes, it fails as soon as the ring is full (until then
-/// messages are kept for a receiver that takes over).
+/// `try_send` is wait-free (MPMC: lock-free); the blocking calls wait for a receiver to make room, and wake when it does.
+/// When the last receiver drops its handle, sending fails at once; when it crashes, it fails as soon as the ring is full
+/// (until then messages are kept for a receiver that takes over).
 ///
 /// # Examples
 /// ```
@@ -65,7 +65,7 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Sends a message if there is room. Wait-free, no system call unless the receiver sleeps.
+    /// Sends a message if there is room. Wait-free (MPMC: lock-free), no system call unless a receiver sleeps.
     ///
     /// # Errors
     /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver
