@@ -142,6 +142,14 @@ pub enum Error {
         /// Value in the region.
         found: u64,
     },
+    /// So many peers cannot be told apart, or so few not exchange anything.
+    #[error("a channel cannot have {peers} peers: choose 2 to {most} with Options::peers")]
+    InvalidPeers {
+        /// What was asked for.
+        peers: usize,
+        /// The most that there can be.
+        most: usize,
+    },
     /// Every peer index of an MPMC channel is held by a live process.
     #[error("all {peers} peers of this channel are taken: end one, or create it with a larger Options::peers")]
     NoPeerLeft {

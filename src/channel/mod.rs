@@ -126,7 +126,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
-    /// [`Error::NotMounted`], [`Error::PermissionDenied`].
+    /// [`Error::NotMounted`], [`Error::PermissionDenied`]; MPMC: [`Error::InvalidPeers`].
     pub fn create(name: &str, options: &Options) -> Result<Self, Error> {
         Self::new(Region::create_named(name, &Request::of::<T>(F::FLAVOR), options.creation()), options)
     }

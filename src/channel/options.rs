@@ -1,6 +1,5 @@
 //! What a program chooses about a channel.
 
-use crate::layout::MPMC_PEERS_MAX;
 use crate::region::Creation;
 use crate::wait::Wait;
 
@@ -98,7 +97,7 @@ impl Options {
     /// [`receiver`](crate::mpmc::Channel::receiver) opens; its clones, in whichever thread, belong to it. Each takes
     /// 128 bytes of the region, attached or not.
     pub fn peers(mut self, peers: usize) -> Self {
-        self.creation.peers = peers.clamp(2, MPMC_PEERS_MAX);
+        self.creation.peers = peers;
         self
     }
 

@@ -135,6 +135,10 @@ pub(crate) struct Creation {
 
 impl Creation {
     fn geometry(&self, request: &Request) -> Result<Geometry, Error> {
+        let (peers, most) = (self.peers, layout::MPMC_PEERS_MAX);
+        if request.flavor == Flavor::Mpmc && !(2..=most).contains(&peers) {
+            return Err(Error::InvalidPeers { peers, most });
+        }
         Geometry::new(request.flavor, self.capacity, request.payload_size, self.peers)
     }
 

@@ -1,7 +1,7 @@
-//! Capacities that cannot be, or not here.
+//! Capacities and numbers of peers that cannot be, or not here.
 
 use ringway::spsc::Channel;
-use ringway::{Error, Options};
+use ringway::{Error, Options, mpmc};
 
 use crate::expect::assert_refused;
 use crate::left::Name;
@@ -10,6 +10,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     a_capacity_of_zero_is_refused,
     a_capacity_beyond_any_machine_is_refused,
+    a_number_of_peers_out_of_range_is_refused,
     more_than_there_is_is_refused_at_once
 ];
 
@@ -38,6 +39,23 @@ fn a_capacity_of_zero_is_refused() {
     }
     let error = ringway::spsc::channel::<[u8; 3]>(0).unwrap_err();
     assert!(matches!(error, Error::InvalidCapacity { capacity: 0, payload_size: 3, .. }), "{error}");
+}
+
+fn a_number_of_peers_out_of_range_is_refused() {
+    let name = Name::new();
+    for peers in [0, 1, 4096, usize::MAX] {
+        assert_refused!(
+            mpmc::Channel::<u64>::create(&name, &Options::new().peers(peers)),
+            Error::InvalidPeers { most: 4095, .. },
+            &format!("{peers} peers"),
+            "2 to 4095",
+            "Options::peers",
+        );
+        assert!(!name.is_taken());
+    }
+    for peers in [2, 4095] {
+        mpmc::Channel::<u64>::create(&name, &Options::new().peers(peers)).unwrap();
+    }
 }
 
 fn a_capacity_beyond_any_machine_is_refused() {
