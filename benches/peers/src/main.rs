@@ -39,7 +39,7 @@ Examples:
   peers                              everything, in less than four minutes
   peers --quick --only ringway --only rtrb
   peers --scenario ping-pong         round trips only
-  peers mpmc                         several producers and consumers, in about three minutes
+  peers mpmc                         several producers and consumers, in five to ten minutes
   peers --json report.json           for programs; `-` is the standard output"
 )]
 struct Options {
