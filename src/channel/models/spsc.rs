@@ -4,9 +4,11 @@ use loom::thread;
 
 use super::{Message, explore, message};
 use crate::Options;
-use crate::error::{RecvError, TryRecvError, TrySendError};
+use crate::error::{Fault, RecvError, TryRecvError, TrySendError};
 use crate::layout::{BLOCKS, Flavor, Geometry, PAGE};
+use crate::memory::{Anchor, Memory};
 use crate::ring::spsc::Consumer;
+use crate::ring::{Consume, Peers};
 use crate::spsc::{Channel, Receiver, Sender};
 use crate::wait::Wait;
 
@@ -115,6 +117,43 @@ fn batches_are_published_block_by_block() {
     });
 }
 
+/// Peers of a ring without handles.
+struct Nobody;
+
+impl Peers for Nobody {
+    fn check(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn is_open(&self, _: &Memory) -> bool {
+        true
+    }
+
+    fn published(&self, _: &Memory, _: usize) {}
+
+    fn index(&self) -> usize {
+        0
+    }
+
+    fn has_barrier(&self) -> bool {
+        false
+    }
+
+    fn barrier(&self) {}
+
+    fn is_dead(&self, _: usize) -> bool {
+        false
+    }
+
+    fn has_ticked(&self) -> bool {
+        false
+    }
+
+    fn made_room(&self) {}
+
+    fn made_message(&self) {}
+}
+
 /// Must fail: proves that these models can.
 #[test]
 #[should_panic]
@@ -134,8 +173,8 @@ fn a_ring_that_publishes_before_it_writes_is_found_out() {
         let geometry = Geometry::new(Flavor::Spsc, 2, 8, 0).unwrap();
         // SAFETY: the heap outlives the consumer, the geometry is the payload's, and nobody else consumes.
         #[allow(unsafe_code)]
-        let consumer = unsafe { Consumer::<u64>::resume(memory, &geometry) }.unwrap();
-        if let Ok(raw) = consumer.pop() {
+        let consumer = unsafe { Consumer::<u64>::resume(Anchor::new(memory).unwrap(), &geometry, &Nobody) }.unwrap();
+        if let Ok(raw) = consumer.pop(&Nobody) {
             // SAFETY: every bit pattern is a u64.
             #[allow(unsafe_code)]
             let found = unsafe { raw.assume_init() };
