@@ -7,6 +7,7 @@
 
 use std::thread::yield_now;
 
+use ringway::channel_of::{Flavor, Sender as SenderOf};
 use ringway::spsc::{Receiver, Sender};
 use ringway::{Error, PeerState, RecvError, SendError, TryRecvError, TrySendError, Wait};
 
@@ -89,8 +90,8 @@ fn produce<T: Numbered>(tx: &Sender<T>, board: &Board, incarnation: u64, random:
     }
 }
 
-/// Messages sent; none if it is full, also because its receiver is dead.
-fn send_one<T: Numbered>(tx: &Sender<T>, message: T, random: &mut Random) -> u64 {
+/// Messages sent; none if it is full, also because its receivers are dead.
+pub(crate) fn send_one<T: Numbered, F: Flavor>(tx: &SenderOf<T, F>, message: T, random: &mut Random) -> u64 {
     if random.below(2) == 0 {
         match tx.try_send(message) {
             Ok(()) => 1,
@@ -106,7 +107,7 @@ fn send_one<T: Numbered>(tx: &Sender<T>, message: T, random: &mut Random) -> u64
     }
 }
 
-fn send_batch<T: Numbered>(tx: &Sender<T>, batch: &[T]) -> u64 {
+pub(crate) fn send_batch<T: Numbered, F: Flavor>(tx: &SenderOf<T, F>, batch: &[T]) -> u64 {
     match tx.send_slice(batch) {
         Ok(()) => batch.len() as u64,
         Err(error) if error.cause == SendError::Disconnected(()) => error.sent as u64,

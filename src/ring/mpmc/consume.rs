@@ -285,8 +285,7 @@ impl<T> Consumer<T> {
     /// Whether somebody has claimed `ticket`.
     fn is_claimed(&self, ticket: u64) -> Result<bool, PopError> {
         let view = self.ring.look(self.ring.slot(ticket)).map_err(PopError::Fault)?;
-        let lap = self.ring.lap(ticket);
-        Ok(view.lap > lap || view.lap == lap && view.phase != Phase::Free)
+        Ok(view.is_claimed(self.ring.lap(ticket)))
     }
 
     /// Waits for a slot that is being written, but not for long; says whether it has changed.

@@ -131,6 +131,13 @@ struct View {
     owner: usize,
 }
 
+impl View {
+    /// Whether somebody has claimed the slot's ticket of `lap`.
+    fn is_claimed(&self, lap: u64) -> bool {
+        self.lap > lap || self.lap == lap && self.phase != Phase::Free
+    }
+}
+
 /// The phase of a slot, from its two words (mode C: and a zero) as somebody read them.
 pub(crate) fn phase(word: u64, skip: u64) -> Option<Phase> {
     if Skip(skip).kind()? == Kind::Quar { Some(Phase::Held) } else { Word(word).phase() }
@@ -274,7 +281,7 @@ impl<T> Ring<T> {
         for _ in 0..=2 * self.capacity() {
             let (slot, lap) = (self.slot(ticket), self.lap(ticket));
             let view = self.look(slot)?;
-            if view.lap < lap || view.lap == lap && view.phase == Phase::Free {
+            if !view.is_claimed(lap) {
                 break;
             }
             ticket = self.behind_claimed(ticket, view.lap);

@@ -121,7 +121,7 @@ impl<T> Producer<T> {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PushError::Fault)?;
             walked += 1;
-            if view.lap > lap || view.lap == lap && view.phase != Phase::Free {
+            if view.is_claimed(lap) {
                 ticket = ring.behind_claimed(ticket, view.lap);
                 steps += 1;
                 if steps % STEPS == 0 {

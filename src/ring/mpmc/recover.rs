@@ -153,7 +153,7 @@ impl<T> Ring<T> {
             }
             let (slot, lap) = (self.slot(ticket), self.lap(ticket));
             let Ok(view) = self.look(slot) else { break };
-            if view.lap > lap || view.lap == lap && view.phase != Phase::Free {
+            if view.is_claimed(lap) {
                 ticket = self.behind_claimed(ticket, view.lap);
                 continue;
             }

@@ -13,7 +13,7 @@ use std::thread::yield_now;
 
 use ringway::channel_of::Mpmc;
 use ringway::mpmc::{Guard, Receiver, Sender};
-use ringway::{RecvError, SendError, TryRecvError, TrySendError, Wait};
+use ringway::{RecvError, TryRecvError, Wait};
 
 use super::Place;
 use super::oracle::entirely_usable;
@@ -21,6 +21,7 @@ use crate::harness::{Case, is_soak};
 use crate::oracle::{Verdict, require};
 use crate::process::{Board, Child};
 use crate::random::Random;
+use crate::soak::{send_batch, send_one};
 use crate::world::{Numbered, Wide, World, options};
 
 /// Peers of each role at a time: all that there is room for.
@@ -94,31 +95,6 @@ fn produce<T: Numbered>(tx: &Sender<T>, board: &Board, random: &mut Random) {
                 yield_now();
             }
         }
-    }
-}
-
-/// Messages sent; none if it is full, also because its receivers are dead.
-fn send_one<T: Numbered>(tx: &Sender<T>, message: T, random: &mut Random) -> u64 {
-    if random.below(2) == 0 {
-        match tx.try_send(message) {
-            Ok(()) => 1,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => 0,
-            Err(error) => panic!("{error}"),
-        }
-    } else {
-        match tx.send(message) {
-            Ok(()) => 1,
-            Err(SendError::Disconnected(_)) => 0,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn send_batch<T: Numbered>(tx: &Sender<T>, batch: &[T]) -> u64 {
-    match tx.send_slice(batch) {
-        Ok(()) => batch.len() as u64,
-        Err(error) if error.cause == SendError::Disconnected(()) => error.sent as u64,
-        Err(error) => panic!("{error}"),
     }
 }
 
