@@ -21,6 +21,9 @@ fn kill(mut scene: Scene) -> Verdict<u64> {
     scene.survivor.after(pid)
 }
 
+/// Victims to try for one point: what one did that was led another way says nothing about that point.
+const ATTEMPTS: u32 = 4;
+
 /// Kills victims in the course of an operation and has each judged.
 pub(crate) fn everywhere(operation: &Operation) -> Verdict<Vec<Killed>> {
     let trace = course(operation, kill)?;
@@ -28,18 +31,23 @@ pub(crate) fn everywhere(operation: &Operation) -> Verdict<Vec<Killed>> {
     let mut strayed = 0;
     let mut killed = Vec::new();
     for (index, point) in points.iter().enumerate() {
-        let mut scene = (operation.stage)();
-        if !scene.victim.run_to(point) {
-            strayed += 1;
+        let mut effect = 0;
+        for attempt in 1..=ATTEMPTS {
+            let mut scene = (operation.stage)();
+            let arrived = scene.victim.run_to(point);
+            effect =
+                kill(scene).map_err(|error| format!("killed at {point:x?}, {index} of {}: {error}", points.len()))?;
+            if arrived {
+                break;
+            }
+            strayed += u64::from(attempt == 1);
         }
-        let effect = kill(scene);
-        let effect = effect.map_err(|error| format!("killed at {point:x?}, {index} of {}: {error}", points.len()))?;
         killed.push(Killed { point: *point, effect });
     }
     println!("{trace}, {} killed, {strayed} astray", killed.len());
     // A clock, a pid with another number of digits, or a sleeper who looks around just then may lead a victim another way;
     // it is judged all the same, but most must come to where they were to be killed.
-    require!(strayed * 3 <= killed.len(), "{strayed} of {} victims took another way", killed.len());
+    require!(strayed * 3 <= killed.len() as u64, "{strayed} of {} victims took another way", killed.len());
     Ok(killed)
 }
 
