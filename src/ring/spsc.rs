@@ -17,8 +17,8 @@
 //! * **take edge**: head := h + 1 (Release), after the payload was copied out; read (Acquire) by the producer, before it
 //!   overwrites. The store is the commit: killed before it, the consumer has not received.
 //! * Counts only grow, over all laps, so the count of an older lap is never taken for this lap's: it is at most h.
-//! * `tail` is a hint, stored when the producer leaves a block: it never passes the true position, and the true position
-//!   lies in the block that it points into, or (killed in between) in the next.
+//! * `tail` is a hint, stored when the producer leaves a block, or at the end of a batch: it never passes the true
+//!   position, which lies in the block that it points into, or (killed in between) as many blocks behind as were written.
 //!
 //! # What a hostile peer can do
 //!
@@ -35,7 +35,7 @@ use crate::error::Fault;
 use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::{Anchor, Memory};
 use crate::ring::{Consume, Peers, PopError, Produce, PushError};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering, spin_loop};
 
 /// The block of a payload type.
 const fn block<T>() -> Block {
@@ -44,65 +44,122 @@ const fn block<T>() -> Block {
 
 /// How far the producer asks for lines ahead, in bytes: of 1 to 12 lines, 4 were best (docs/PROTOCOL.md).
 const AHEAD: usize = 4 * LINE;
+/// log2 of the pauses that a consumer makes at most before it says *empty* while messages stream in.
+const LAG_MAX: u32 = if cfg!(loom) { 0 } else { 4 };
 
-/// Where the next message lies. Private to one side, so it is always in range.
+/// The block that a side is in. Private to it, so it is always in range.
 #[derive(Debug)]
-struct Position<T> {
-    /// Message number; wraps after 2^64, which is never. The one field that changes with every message.
-    number: Cell<u64>,
+struct Place<T> {
     /// Number of the first message behind the block.
-    edge: Cell<u64>,
+    edge: u64,
     /// Offset in the region of the block, which is that of its count.
-    block: Cell<usize>,
+    block: usize,
     /// Message n of the block lies at `bias + n * stride`, modulo 2^64.
-    bias: Cell<usize>,
-    end: usize,
+    bias: usize,
     payload: PhantomData<fn(T) -> T>,
 }
 
-impl<T> Position<T> {
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Place<T> {}
+
+impl<T> Place<T> {
     /// Messages in a block.
     const MESSAGES: usize = block::<T>().messages;
 
-    fn at(number: u64, geometry: &Geometry) -> Self {
-        let first = number - number % Self::MESSAGES as u64;
-        let position = Self {
-            number: Cell::new(number),
-            edge: Cell::new(0),
-            block: Cell::new(0),
-            bias: Cell::new(0),
-            end: geometry.end,
-            payload: PhantomData,
-        };
-        position.enter(block::<T>().offset(number, geometry), first);
-        position
+    /// Of message `number`.
+    fn of(number: u64, geometry: &Geometry) -> Self {
+        Self::at(block::<T>().offset(number, geometry), number - number % Self::MESSAGES as u64)
     }
 
-    /// Enters the block at `offset`, whose first message has the number `first`.
+    /// The block at `offset`, whose first message has the number `first`.
     #[inline(always)]
-    fn enter(&self, offset: usize, first: u64) {
-        self.block.set(offset);
-        self.bias.set((offset + COUNT).wrapping_sub((first as usize).wrapping_mul(block::<T>().stride)));
-        self.edge.set(first.wrapping_add(Self::MESSAGES as u64));
+    fn at(offset: usize, first: u64) -> Self {
+        let before = (first as usize).wrapping_mul(block::<T>().stride);
+        let edge = first.wrapping_add(Self::MESSAGES as u64);
+        Self { edge, block: offset, bias: (offset + COUNT).wrapping_sub(before), payload: PhantomData }
     }
 
-    /// Enters the next block, all messages of this one being done.
+    /// The block behind this one, in a ring that ends at offset `end`.
     #[inline(always)]
-    fn enter_next(&self) {
-        let next = self.block.get() + block::<T>().size;
-        self.enter(if next == self.end { BLOCKS } else { next }, self.number.get());
+    fn behind(&self, end: usize) -> Self {
+        let next = self.block + block::<T>().size;
+        Self::at(if next == end { BLOCKS } else { next }, self.edge)
     }
 
-    /// Offset in the region of message `number`, which lies in the block.
+    /// The place of message `number`, which lies in this block or is the first one behind it.
     #[inline(always)]
-    fn place(&self, number: u64) -> usize {
-        self.bias.get().wrapping_add((number as usize).wrapping_mul(block::<T>().stride))
+    fn from(self, number: u64, end: usize) -> Self {
+        if self.left(number) == 0 { self.behind(end) } else { self }
     }
 
-    /// Messages from here to the end of the block; 0 only until it is left.
+    /// Offset in the region of message `number`, which lies in this block.
     #[inline(always)]
-    fn left(&self) -> u64 {
-        self.edge.get().wrapping_sub(self.number.get())
+    fn offset(&self, number: u64) -> usize {
+        self.bias.wrapping_add((number as usize).wrapping_mul(block::<T>().stride))
+    }
+
+    /// Messages from `number` to the end of the block.
+    #[inline(always)]
+    fn left(&self, number: u64) -> u64 {
+        self.edge.wrapping_sub(number)
+    }
+
+    /// Messages from `number` to the end of the block, if its first ones are done already; else 0.
+    #[inline(always)]
+    fn begun(&self, number: u64) -> usize {
+        let left = self.left(number) as usize;
+        if left < Self::MESSAGES { left } else { 0 }
+    }
+
+    #[inline(always)]
+    fn count<'m>(&self, memory: &'m Memory) -> &'m AtomicU64 {
+        // SAFETY: a block of the ring begins with its count word.
+        unsafe { memory.word_unchecked(self.block) }
+    }
+
+    /// Stores messages from `number` on, and publishes them.
+    ///
+    /// # Safety
+    /// They are free, and lie in this block.
+    #[inline(always)]
+    unsafe fn write(&self, memory: Memory, number: u64, messages: &[T]) {
+        let mut offset = self.offset(number);
+        for message in messages {
+            // SAFETY: the place lies in a block of the ring, by the caller's promise; T has no padding.
+            unsafe { memory.store(offset, message) };
+            offset += block::<T>().stride;
+        }
+        // Release: the publish edge.
+        self.count(&memory).store(number.wrapping_add(messages.len() as u64), Ordering::Release);
+    }
+
+    /// Copies messages from `next` on to `places`, up to the first one that `check` refuses, and moves `next` behind them.
+    ///
+    /// # Safety
+    /// They are published, and lie in this block.
+    #[inline(always)]
+    unsafe fn read(
+        &self,
+        memory: Memory,
+        next: &mut u64,
+        places: &mut [T],
+        check: &impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
+    ) -> Result<(), Fault> {
+        let first = *next;
+        let mut offset = self.offset(first);
+        for (before, place) in places.iter_mut().enumerate() {
+            // SAFETY: the message is published and lies in this block, by the caller's promise.
+            let message = unsafe { memory.load(offset) };
+            *place = check(message).inspect_err(|_| *next = first.wrapping_add(before as u64))?;
+            offset += block::<T>().stride;
+        }
+        *next = first.wrapping_add(places.len() as u64);
+        Ok(())
     }
 }
 
@@ -112,22 +169,34 @@ const_assert!(BLOCKS % LINE == 0);
 #[derive(Debug)]
 pub(crate) struct Producer<T> {
     anchor: Anchor,
-    next: Position<T>,
+    /// Number of the next message; wraps after 2^64, which is never. The one field that changes with every message.
+    next: Cell<u64>,
+    /// Of the next message: a block is left with its last one.
+    place: Cell<Place<T>>,
     /// First message that takes more than being stored: the last one of the block, or the one at `limit`, whichever comes
     /// first; `next <= stop`.
     stop: Cell<u64>,
     /// First number for which there may be no room; grows with every look at `head`, `next <= limit`.
     limit: Cell<u64>,
     capacity: u64,
+    /// Where the last block ends.
+    end: usize,
 }
 
 /// The consuming side.
 #[derive(Debug)]
 pub(crate) struct Consumer<T> {
     anchor: Anchor,
-    next: Position<T>,
-    /// First number that is not known to be published; `next <= published`, at most at the end of next's block.
+    /// As the producer's.
+    next: Cell<u64>,
+    /// Of the next message, or the block before it: a block is left when the next one is looked at.
+    place: Cell<Place<T>>,
+    /// First number that is not known to be published, `next` or a later one in its block or at the end of that.
     published: Cell<u64>,
+    /// The number at which the ring was last found empty.
+    emptied: Cell<u64>,
+    /// log2 of the pauses to make before saying *empty*; see [`Consumer::look_again`].
+    lag: Cell<u32>,
     geometry: Geometry,
 }
 
@@ -138,10 +207,10 @@ impl<T> Produce<T> for Producer<T> {
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let tail = find_tail::<T>(memory, geometry, head)?;
         // A predecessor that was killed while it left a block did not say so.
-        memory.word(TAIL).store(tail - tail % block::<T>().messages as u64, Ordering::Release);
-        let next = Position::at(tail, geometry);
+        memory.word(TAIL).store(tail - tail % Place::<T>::MESSAGES as u64, Ordering::Release);
+        let place = Cell::new(Place::of(tail, geometry));
         let limit = Cell::new(head.wrapping_add(capacity));
-        Ok(Self { anchor, next, stop: Cell::new(tail), limit, capacity })
+        Ok(Self { anchor, next: Cell::new(tail), place, stop: Cell::new(tail), limit, capacity, end: geometry.end })
     }
 
     #[inline(always)]
@@ -150,14 +219,19 @@ impl<T> Produce<T> for Producer<T> {
         if !peers.is_open(&memory) {
             return Err(PushError::Closed);
         }
-        let plain = self.next.number.get() != self.stop.get();
-        if !plain {
-            self.look_for_room(memory)?;
+        let number = self.next.get();
+        let plain = number != self.stop.get();
+        if !plain && number == self.limit.get() {
+            self.look_at_head(memory)?;
         }
-        // SAFETY: `next` is at most `stop`, hence below the edge, and below the limit: that was looked at if it is `stop`.
-        unsafe { self.write(memory, core::slice::from_ref(message)) };
-        if !plain {
-            self.go_on(memory);
+        // SAFETY: `next` is at most `stop`, hence in the block, and below the limit: that was looked at if it is `stop`.
+        unsafe { self.place.get().write(memory, number, core::slice::from_ref(message)) };
+        let next = number.wrapping_add(1);
+        if plain {
+            self.next.set(next);
+        } else {
+            let place = self.step(memory, self.place.get(), next);
+            self.arrive(memory, place, next);
         }
         peers.published(&memory, 1);
         Ok(())
@@ -169,28 +243,39 @@ impl<T> Produce<T> for Producer<T> {
         if !peers.is_open(&memory) {
             return Err(PushError::Closed);
         }
-        let mut rest = messages;
-        while !rest.is_empty() {
-            match self.look_for_room(memory) {
-                Ok(()) => {}
-                // What was sent was sent; the next call meets the error again.
-                Err(_) if rest.len() < messages.len() => break,
-                Err(error) => return Err(error),
+        let mut next = self.next.get();
+        let wanted = messages.len() as u64;
+        if self.limit.get().wrapping_sub(next) < wanted {
+            match self.look_at_head(memory) {
+                // What there is known to be room for is sent; the next call meets the error again.
+                Err(error) if self.limit.get() == next => return Err(error),
+                _ => {}
             }
-            let count = rest.len().min(self.room() as usize);
-            let (front, behind) = rest.split_at(count);
-            // A whole block has its own branch because there the compiler knows how many messages it copies.
-            if let Some(whole) = front.get(..Position::<T>::MESSAGES) {
-                // SAFETY: `count` is at most `room`.
-                unsafe { self.write(memory, whole) };
-            } else {
-                // SAFETY: as above.
-                unsafe { self.write(memory, front) };
-            }
-            self.go_on(memory);
-            rest = behind;
         }
-        let sent = messages.len() - rest.len();
+        let sent = wanted.min(self.limit.get().wrapping_sub(next)) as usize;
+        // Private until the end: whoever dies before has published what a successor finds by the counts.
+        let mut place = self.place.get();
+        let (front, wholes) = messages[..sent].split_at(place.begun(next).min(sent));
+        let wholes = wholes.chunks_exact(Place::<T>::MESSAGES);
+        let back = wholes.remainder();
+        if !front.is_empty() {
+            // SAFETY: there is room for all messages, and no more of them in front than are left in the block.
+            unsafe { place.write(memory, next, front) };
+            next = next.wrapping_add(front.len() as u64);
+            place = self.step(memory, place, next);
+        }
+        for whole in wholes {
+            // SAFETY: there is room for all messages, and the block is free from its first place on.
+            unsafe { place.write(memory, next, &whole[..Place::<T>::MESSAGES]) };
+            next = place.edge;
+            place = self.step(memory, place, next);
+        }
+        if !back.is_empty() {
+            // SAFETY: as above, and they are fewer than a block takes.
+            unsafe { place.write(memory, next, back) };
+            next = next.wrapping_add(back.len() as u64);
+        }
+        self.arrive(memory, place, next);
         peers.published(&memory, sent);
         Ok(sent)
     }
@@ -203,74 +288,46 @@ impl<T> Produce<T> for Producer<T> {
 }
 
 impl<T> Producer<T> {
-    /// # Safety
-    /// There are no more messages than `room` says. `go_on` follows if they reach `stop`.
+    /// The place of message `next`, which follows one in `place`.
     #[inline(always)]
-    unsafe fn write(&self, memory: Memory, messages: &[T]) {
-        let number = self.next.number.get();
-        let mut place = self.next.place(number);
-        // SAFETY: a block of the ring begins with its count word.
-        let count = unsafe { memory.word_unchecked(self.next.block.get()) };
-        for message in messages {
-            // SAFETY: the place lies in a block of the ring, by the caller's promise; T has no padding.
-            unsafe { memory.store(place, message) };
-            place += block::<T>().stride;
+    fn step(&self, memory: Memory, place: Place<T>, next: u64) -> Place<T> {
+        if place.left(next) > 0 {
+            return place;
         }
-        let number = number.wrapping_add(messages.len() as u64);
-        // Release: the publish edge.
-        count.store(number, Ordering::Release);
-        self.next.number.set(number);
-    }
-
-    /// Sees to it that there is room for at least one message.
-    #[inline(always)]
-    fn look_for_room(&self, memory: Memory) -> Result<(), PushError> {
-        if self.next.number.get() == self.limit.get() { self.look_at_head(memory) } else { Ok(()) }
-    }
-
-    /// Places that are known to be free in this block.
-    #[inline(always)]
-    fn room(&self) -> u64 {
-        self.limit.get().wrapping_sub(self.next.number.get()).min(self.next.left())
-    }
-
-    /// Leaves the block if it is full, and moves `stop`.
-    #[inline(always)]
-    fn go_on(&self, memory: Memory) {
-        if self.next.left() == 0 {
-            self.leave_block(memory);
-        }
-        let number = self.next.number.get();
-        let plain = self.limit.get().wrapping_sub(number).min(self.next.left() - 1);
-        self.stop.set(number.wrapping_add(plain));
-    }
-
-    #[inline(always)]
-    fn leave_block(&self, memory: Memory) {
-        let number = self.next.number.get();
-        self.next.enter_next();
-        // SAFETY: `TAIL` lies in every region.
-        let tail = unsafe { memory.word_unchecked(TAIL) };
-        // Release: whoever starts from the hint sees the counts up to it.
-        tail.store(number, Ordering::Release);
+        let place = place.behind(self.end);
         // Ask for the ownership of the lines that will be written soon, so that their transfers overlap. Only where the
         // consumer is known to be done: to take a line away from it would cost more than it gains.
         const { assert!(AHEAD % LINE == 0) };
-        let messages = ((AHEAD / block::<T>().size + 2) * Position::<T>::MESSAGES) as u64;
-        if self.limit.get().wrapping_sub(number) <= messages {
-            return;
+        let messages = ((AHEAD / block::<T>().size + 2) * Place::<T>::MESSAGES) as u64;
+        if self.limit.get().wrapping_sub(next) > messages {
+            let start = place.block + AHEAD;
+            for line in (start..start + block::<T>().size).step_by(LINE) {
+                memory.prefetch(if line < self.end { line } else { line - self.end + BLOCKS });
+            }
         }
-        let start = self.next.block.get() + AHEAD;
-        for line in (start..start + block::<T>().size).step_by(LINE) {
-            memory.prefetch(if line < self.next.end { line } else { line - self.next.end + BLOCKS });
+        place
+    }
+
+    /// Goes on from message `next`.
+    #[inline(always)]
+    fn arrive(&self, memory: Memory, place: Place<T>, next: u64) {
+        if place.edge != self.place.get().edge {
+            // SAFETY: `TAIL` lies in every region.
+            let tail = unsafe { memory.word_unchecked(TAIL) };
+            // Release: whoever starts from the hint sees the counts up to it.
+            tail.store(place.edge.wrapping_sub(Place::<T>::MESSAGES as u64), Ordering::Release);
         }
+        self.place.set(place);
+        self.next.set(next);
+        let plain = self.limit.get().wrapping_sub(next).min(place.left(next) - 1);
+        self.stop.set(next.wrapping_add(plain));
     }
 
     /// Moves the limit, or says why it stays.
     #[cold]
     #[inline(never)]
     fn look_at_head(&self, memory: Memory) -> Result<(), PushError> {
-        let tail = self.next.number.get();
+        let tail = self.next.get();
         let length = self.len_in(memory).map_err(PushError::Fault)?;
         if length == self.capacity {
             return Err(PushError::Full);
@@ -283,10 +340,10 @@ impl<T> Producer<T> {
     fn len_in(&self, memory: Memory) -> Result<u64, Fault> {
         // Acquire: the take edge.
         let head = memory.word(HEAD).load(Ordering::Acquire);
-        let length = self.next.number.get().wrapping_sub(head);
+        let next = self.next.get();
+        let length = next.wrapping_sub(head);
         if length > self.capacity {
-            let expected = self.next.number.get();
-            return Err(Fault::Corrupt { what: "the receiver's position", expected, found: head });
+            return Err(Fault::Corrupt { what: "the receiver's position", expected: next, found: head });
         }
         Ok(length)
     }
@@ -296,19 +353,20 @@ impl<T> Consume<T> for Consumer<T> {
     unsafe fn resume(anchor: Anchor, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
         let memory = anchor.memory()?;
         let head = memory.word(HEAD).load(Ordering::Acquire);
-        let next = Position::at(head, geometry);
-        Ok(Self { anchor, next, published: Cell::new(head), geometry: *geometry })
+        let [next, published, emptied] = [head; 3].map(Cell::new);
+        let place = Cell::new(Place::of(head, geometry));
+        Ok(Self { anchor, next, place, published, emptied, lag: Cell::new(0), geometry: *geometry })
     }
 
     #[inline(always)]
     fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
         let memory = self.anchor.memory().map_err(PopError::Fault)?;
-        let number = self.next.number.get();
+        let number = self.next.get();
         if number == self.published.get() {
             self.look_at_count(memory)?;
         }
-        // SAFETY: the message is published, and lies in the block of `next`, because `published` is at most its edge.
-        let message = unsafe { memory.load(self.next.place(number)) };
+        // SAFETY: the message is published, and lies in the block of `place`, because `published` is at most its edge.
+        let message = unsafe { memory.load(self.place.get().offset(number)) };
         self.take(memory, number.wrapping_add(1));
         peers.published(&memory, 1);
         Ok(message)
@@ -323,47 +381,35 @@ impl<T> Consume<T> for Consumer<T> {
         check: impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
     ) -> Result<usize, PopError> {
         let memory = self.anchor.memory().map_err(PopError::Fault)?;
-        let mut taken = 0;
-        let mut refused = None;
-        while taken < messages.len() && refused.is_none() {
-            let number = self.next.number.get();
-            if number == self.published.get() {
-                match self.look_at_count(memory) {
-                    Ok(()) => {}
-                    // What was taken was taken; the next call meets the error again.
-                    Err(_) if taken > 0 => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            let rest = &mut messages[taken..];
-            let count = rest.len().min(self.published.get().wrapping_sub(number) as usize);
-            // A whole block has its own branch because there the compiler knows how many messages it copies.
-            let read = if count == Position::<T>::MESSAGES {
-                // SAFETY: `count` messages are published in this block.
-                unsafe { self.read(memory, &mut rest[..Position::<T>::MESSAGES], &check) }
-            } else {
-                // SAFETY: as above.
-                unsafe { self.read(memory, &mut rest[..count], &check) }
-            };
-            let count = match read {
-                Ok(()) => count,
-                Err((before, fault)) => {
-                    refused = Some(fault);
-                    before
-                }
-            };
-            self.next.number.set(number.wrapping_add(count as u64));
-            taken += count;
+        let start = self.next.get();
+        let there = self.look_ahead(memory, messages.len())?;
+        let messages = &mut messages[..there];
+        // Private until the end: whoever dies before has taken nothing.
+        let (mut next, mut place) = (start, self.place.get());
+        let (front, wholes) = messages.split_at_mut(place.begun(next).min(there));
+        let mut wholes = wholes.chunks_exact_mut(Place::<T>::MESSAGES);
+        // SAFETY: so many messages are published, and lie in this block.
+        let mut read = unsafe { place.read(memory, &mut next, front, &check) };
+        while let (Ok(()), Some(whole)) = (&read, wholes.next()) {
+            place = place.from(next, self.geometry.end);
+            // SAFETY: as above.
+            read = unsafe { place.read(memory, &mut next, &mut whole[..Place::<T>::MESSAGES], &check) };
         }
-        let number = self.next.number.get();
-        match refused {
-            Some(fault) if taken == 0 => {
-                self.take(memory, number.wrapping_add(1));
+        if read.is_ok() {
+            place = place.from(next, self.geometry.end);
+            // SAFETY: as above.
+            read = unsafe { place.read(memory, &mut next, wholes.into_remainder(), &check) };
+        }
+        let taken = next.wrapping_sub(start) as usize;
+        self.place.set(place);
+        match read {
+            Err(fault) if taken == 0 => {
+                self.take(memory, next.wrapping_add(1));
                 peers.published(&memory, 1);
                 Err(PopError::Fault(fault))
             }
             _ => {
-                self.take(memory, number);
+                self.take(memory, next);
                 peers.published(&memory, taken);
                 Ok(taken)
             }
@@ -371,7 +417,7 @@ impl<T> Consume<T> for Consumer<T> {
     }
 
     fn len(&self) -> Result<u64, Fault> {
-        let head = self.next.number.get();
+        let head = self.next.get();
         find_tail::<T>(self.anchor.memory()?, &self.geometry, head).map(|tail| tail.wrapping_sub(head))
     }
 
@@ -381,65 +427,92 @@ impl<T> Consume<T> for Consumer<T> {
 }
 
 impl<T> Consumer<T> {
-    /// Copies the next messages to `places`; stops at the first one that `check` refuses, and says how many came before it.
-    ///
-    /// # Safety
-    /// At least as many messages as there are places are published in this block.
-    #[inline(always)]
-    unsafe fn read(
-        &self,
-        memory: Memory,
-        places: &mut [T],
-        check: &impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
-    ) -> Result<(), (usize, Fault)> {
-        let mut offset = self.next.place(self.next.number.get());
-        for (before, place) in places.iter_mut().enumerate() {
-            // SAFETY: the message is published and lies in this block, by the caller's promise.
-            let message = unsafe { memory.load(offset) };
-            *place = check(message).map_err(|fault| (before, fault))?;
-            offset += block::<T>().stride;
-        }
-        Ok(())
-    }
-
     /// The take edge: everything before `number` is taken.
     #[inline(always)]
     fn take(&self, memory: Memory, number: u64) {
-        self.next.number.set(number);
+        self.next.set(number);
         // SAFETY: `HEAD` lies in every region.
         let head = unsafe { memory.word_unchecked(HEAD) };
         // Release: the payload was copied before.
         head.store(number, Ordering::Release);
     }
 
+    /// How many of the next `wanted` messages are there.
+    ///
+    /// All counts are read before the first message, because then the lines come from the other core side by side.
+    #[inline(always)]
+    fn look_ahead(&self, memory: Memory, wanted: usize) -> Result<usize, PopError> {
+        let next = self.next.get();
+        if wanted > 0 && next == self.published.get() {
+            self.look_at_count(memory)?;
+        }
+        let (mut place, mut published) = (self.place.get(), self.published.get());
+        while published.wrapping_sub(next) < wanted as u64 {
+            place = place.from(published, self.geometry.end);
+            // Acquire: the publish edge.
+            let count = place.count(&memory).load(Ordering::Acquire);
+            if !is_within(count, published, place.left(published)) {
+                // What there is to say about it is said when it is the next message's.
+                break;
+            }
+            published = count;
+        }
+        self.published.set(published);
+        Ok(wanted.min(published.wrapping_sub(next) as usize))
+    }
+
     /// Learns what is published in the block of `next`, which is the next one if all of this one is taken.
     #[inline(always)]
     fn look_at_count(&self, memory: Memory) -> Result<(), PopError> {
-        if self.next.left() == 0 {
-            self.next.enter_next();
-        }
-        // SAFETY: a block of the ring begins with its count word.
-        let word = unsafe { memory.word_unchecked(self.next.block.get()) };
+        let next = self.next.get();
+        let place = self.place.get().from(next, self.geometry.end);
+        self.place.set(place);
         // Acquire: the publish edge.
-        let count = word.load(Ordering::Acquire);
-        let next = self.next.number.get();
-        if count.wrapping_sub(next).wrapping_sub(1) >= self.next.left() {
-            return Err(self.refuse(count));
+        let mut count = place.count(&memory).load(Ordering::Acquire);
+        if !is_within(count, next, place.left(next)) {
+            count = self.look_again(memory, count)?;
         }
         self.published.set(count);
         Ok(())
     }
 
-    /// Why `count` says of no message that it is there.
+    /// After a pause, if messages have been streaming in; else, or in vain, says why `count` says of no message that it
+    /// is there.
+    ///
+    /// A consumer that catches up with each message takes the line away from the producer while it writes the next one,
+    /// and both become slow. One that lets some messages gather does not. The pause grows while more than one message
+    /// comes between two empty moments, and shrinks otherwise, so an exchange of single messages never pays it, and
+    /// neither does an idle ring.
     #[cold]
     #[inline(never)]
-    fn refuse(&self, count: u64) -> PopError {
-        let next = self.next.number.get();
+    fn look_again(&self, memory: Memory, count: u64) -> Result<u64, PopError> {
+        let (next, place) = (self.next.get(), self.place.get());
+        let mut count = count;
         if count <= next {
-            return PopError::Empty;
+            let streams = next.wrapping_sub(self.emptied.replace(next)) > 1;
+            let lag = if streams { (self.lag.get() + 1).min(LAG_MAX) } else { self.lag.get().saturating_sub(1) };
+            self.lag.set(lag);
+            if lag == 0 {
+                return Err(PopError::Empty);
+            }
+            for _ in 0..1_u32 << lag {
+                spin_loop();
+            }
+            // Acquire: the publish edge.
+            count = place.count(&memory).load(Ordering::Acquire);
         }
-        PopError::Fault(corrupt_count(next.wrapping_add(self.next.left()), count))
+        match count {
+            count if is_within(count, next, place.left(next)) => Ok(count),
+            count if count <= next => Err(PopError::Empty),
+            count => Err(PopError::Fault(corrupt_count(place.edge, count))),
+        }
     }
+}
+
+/// Whether `count` says that at least one of the `left` messages from `next` on is published, and no others.
+#[inline(always)]
+fn is_within(count: u64, next: u64, left: u64) -> bool {
+    count.wrapping_sub(next).wrapping_sub(1) < left
 }
 
 #[cold]
@@ -453,23 +526,23 @@ fn corrupt_count(expected: u64, found: u64) -> Fault {
 pub(crate) fn find_tail<T>(memory: Memory, geometry: &Geometry, head: u64) -> Result<u64, Fault> {
     let hint = memory.word(TAIL).load(Ordering::Acquire);
     // The consumer may have emptied the block that the producer has not left yet.
-    let position = Position::<T>::at(hint.max(head), geometry);
+    let mut next = hint.max(head);
+    let mut place = Place::<T>::of(next, geometry);
     loop {
-        let next = position.number.get();
         if next.wrapping_sub(head) > geometry.capacity {
             return Err(Fault::Corrupt { what: "the sender's position", expected: head, found: next });
         }
-        let count = memory.word(position.block.get()).load(Ordering::Acquire);
+        let count = place.count(&memory).load(Ordering::Acquire);
         if count <= next {
             return Ok(next);
         }
-        if count - next > position.left() {
-            return Err(corrupt_count(next + position.left(), count));
+        if count > place.edge {
+            return Err(corrupt_count(place.edge, count));
         }
-        position.number.set(count);
-        if position.left() > 0 {
-            return Ok(count);
+        next = count;
+        if place.left(next) > 0 {
+            return Ok(next);
         }
-        position.enter_next();
+        place = place.behind(geometry.end);
     }
 }
