@@ -202,6 +202,13 @@ fn a_dead_producers_skip_word_must_be_settled_first() {
 }
 
 #[test]
+fn a_word_must_be_looked_at_again_before_its_dead_owner_is_quarantined() {
+    for ring in [PLAIN_A, MODE_A] {
+        fails(&Ring { mistake: Mistake::ReclaimUnlooked, ..ring }, &[Kind::Lost]);
+    }
+}
+
+#[test]
 fn a_blind_claim_must_not_find_a_quarantined_slot_free() {
     // It needs no kill. A claimant that loads the skip word first is safe from it.
     let early = Ring { mistake: Mistake::FreeWhileQuarantined, messages: 2, crashes: 0, ..PLAIN_A };

@@ -89,17 +89,22 @@ pub(crate) fn reclaimer_steps(ring: &Ring, state: &State, next: &mut Steps<State
             next.push(("reclaimer", after));
         };
         match mender.at {
-            // A round that begins earlier reads an older word, or the same one.
-            At::Idle => (0..ring.slots).filter_map(|slot| Some((slot, reclaimable(ring, state, slot)?))).for_each(
-                |(slot, owner)| {
-                    let word = state.slots[slot].word;
+            At::Idle => {
+                for (slot, here) in state.slots.iter().enumerate().take(ring.slots) {
+                    let Some((owner, mend)) = next_mend(ring, here.word, here.skip) else { continue };
+                    // A round that begins while the owner lives reads an older word, or the same one; so it has to be
+                    // explored only if the exchange is on something that the owner does not change when it goes on.
+                    let begins_early = matches!(mend, Mend::Skip(target) if target.is_quarantined());
+                    if !begins_early && !counts_as_dead(ring, state, owner) {
+                        continue;
+                    }
                     let at = if ring.uses_skip() { At::LoadSkip } else { At::Query };
                     step(match ring.mistake {
                         Mistake::AskFirst => Mender { at: At::LoadSkip, slot: slot as u8, owner, ..Mender::IDLE },
-                        _ => Mender { at, slot: slot as u8, word, ..Mender::IDLE },
+                        _ => Mender { at, slot: slot as u8, word: here.word, ..Mender::IDLE },
                     });
-                },
-            ),
+                }
+            }
             At::LoadSkip if ring.mistake == Mistake::AskFirst => {
                 let here = state.slots[usize::from(mender.slot)];
                 let mine = next_mend(ring, here.word, here.skip).is_some_and(|(owner, _)| owner == mender.owner);
@@ -111,9 +116,19 @@ pub(crate) fn reclaimer_steps(ring: &Ring, state: &State, next: &mut Steps<State
                 step(Mender { at: At::Query, skip, ..*mender });
             }
             At::Query => {
-                let owner = next_mend(ring, mender.word, mender.skip).map(|(owner, _)| owner);
-                let dead = owner.is_some_and(|owner| counts_as_dead(ring, state, owner));
-                step(if dead { Mender { at: At::Exchange, ..*mender } } else { Mender::IDLE });
+                step(match next_mend(ring, mender.word, mender.skip) {
+                    Some((owner, _)) if !counts_as_dead(ring, state, owner) => Mender::IDLE,
+                    Some((_, Mend::Skip(target))) if target.is_quarantined() && ring.mistake != Mistake::ReclaimUnlooked => {
+                        Mender { at: At::LookAgain, ..*mender }
+                    }
+                    Some(_) => Mender { at: At::Exchange, ..*mender },
+                    None => Mender::IDLE,
+                });
+            }
+            // The exchange is on the skip word, so it does not notice what the owner stored into the word before it died.
+            At::LookAgain => {
+                let same = state.slots[usize::from(mender.slot)].word == mender.word;
+                step(if same { Mender { at: At::Exchange, ..*mender } } else { Mender::IDLE });
             }
             At::Exchange => {
                 let mut after = *state;
@@ -163,7 +178,7 @@ pub(crate) fn sweep_step(ring: &Ring, state: &State, next: &mut Steps<State>) {
             after.sweep.skip = here.skip;
             after.sweep.at = At::Exchange;
         }
-        At::Query => unreachable!("a sweep does not ask for its own life"),
+        At::Query | At::LookAgain => unreachable!("a sweep does not ask for its own life"),
         At::Exchange => {
             let mut slot = sweep.slot;
             match next_swept(ring, sweep.word, sweep.skip, sweep.owner) {

@@ -49,6 +49,8 @@ pub(crate) enum Mistake {
     SweepOnlyClaims,
     /// A reclaimer of mode A settles the dead producer's skip word while the slot is still being written.
     ReclaimSettlesFirst,
+    /// A reclaimer of mode A does not look at the word again once it knows that the owner is dead.
+    ReclaimUnlooked,
     /// A sweep frees the slot of a message that its predecessor has read and not acknowledged.
     SweepFreesReading,
 }

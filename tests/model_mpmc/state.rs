@@ -363,6 +363,8 @@ pub(crate) enum MendAt {
     LoadSkip,
     /// Asks for the owner's life. Not a step of a sweep, whose owner is the sweeper.
     Query,
+    /// Loads the word once more, if the exchange is to be on the skip word.
+    LookAgain,
     /// The one exact compare-exchange; what is left to do after it is another round's.
     Exchange,
 }

@@ -31,11 +31,14 @@ impl<T> Ring<T> {
     /// Takes a slot out of the hands of the view's owner; `false` if there was nothing to do.
     ///
     /// The view was read **before** the kernel was asked whether its owner is dead (or the caller holds that index, and has
-    /// never claimed with it). So nothing is read again here: every exchange is from what was seen, or from what this call
-    /// itself has put there, and fails if a newcomer of that index was faster.
+    /// never claimed with it). So every exchange is from what was seen, or from what this call itself has put there, and
+    /// fails if a newcomer of that index was faster.
     ///
     /// In mode A a slot that is being written is first quarantined and then given back, as a live owner would do it: so a
-    /// peer that is stopped in the middle of this leaves a slot that the others pass over.
+    /// peer that is stopped in the middle of this leaves a slot that the others pass over. That first exchange is on the
+    /// skip word, and would not notice that the owner published between the view and its end. Therefore the word is
+    /// looked at once more, now that its owner can store nothing any more; and as an owner claims a ticket once, what is
+    /// still being written now was never published.
     pub(super) fn reclaim(&self, slot: u64, view: &View, peers: &impl Peers) -> bool {
         let View { word, skip, phase, lap, owner } = *view;
         match phase {
@@ -50,6 +53,10 @@ impl<T> Ring<T> {
             }
             Phase::Writing if self.asymmetric => {
                 let quarantine = Skip::new(lap, Kind::Quar, owner);
+                // Acquire: what the dead owner stored last.
+                if self.word(slot).load(Ordering::Acquire) != word.0 {
+                    return true;
+                }
                 let undecided = skip.laps() <= lap || skip.requests(lap);
                 if undecided && self.exchange_skip(slot, skip, quarantine) {
                     self.give_back_for(slot, word, quarantine, peers);
