@@ -239,8 +239,9 @@ pub enum Fault {
         /// What it was.
         found: u64,
     },
-    /// Others changed the same words again and again; on a channel of correct peers, thousands of races in a row.
-    #[error("gave up after losing thousands of races for a slot: try again; if it stays so, a peer misbehaves")]
+    /// Others changed the same words again and again: on a channel of correct peers, as many races in a row as there are
+    /// slots, several times over, and at least 64.
+    #[error("gave up after losing one race for a slot after the other: try again; if it stays so, a peer misbehaves")]
     Contended,
     /// The bytes of one message are no valid value of the payload type; that message is dropped, the next may be fine.
     #[error("a message is no valid {type_name}: the sender is not built from the same source; the message was dropped")]

@@ -68,9 +68,10 @@ pub(crate) fn acquire(file: BorrowedFd<'_>, index: usize) -> Result<bool, Error>
 
 /// Whether somebody holds the lease of peer `index`; `file` is any description other than the holder's.
 ///
-/// A query that fails counts as held: that is merely conservative.
+/// Shared locks do not count: whoever may only read the region could take one, and feign a life. A query that fails
+/// counts as held: that is merely conservative.
 pub(crate) fn is_held(file: BorrowedFd<'_>, index: usize) -> bool {
-    lock::is_locked(file, FIRST_BYTE + index as u64).unwrap_or(true)
+    lock::would_wait(file, FIRST_BYTE + index as u64, Kind::Shared).unwrap_or(true)
 }
 
 /// Adds the description behind `file` to those that hold `role`, for as long as it holds its lease.
@@ -84,7 +85,7 @@ pub(crate) fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
 
 /// Whether anybody holds `role`.
 pub(crate) fn is_role_held(file: BorrowedFd<'_>, role: Role) -> bool {
-    lock::is_locked(file, role_byte(role)).unwrap_or(true)
+    lock::would_wait(file, role_byte(role), Kind::Exclusive).unwrap_or(true)
 }
 
 /// Announces that the description behind `file` has the region open; `false` if somebody is throwing it away.

@@ -34,8 +34,9 @@
 //!
 //! # What holds
 //!
-//! * **Progress**: [`spsc`]'s `try_send` and `try_recv` are wait-free, [`mpmc`]'s lock-free; they make no system call while
-//!   the other side is awake. The blocking calls sleep in the kernel and cost the other side nothing until then.
+//! * **Progress**: [`spsc`]'s `try_send` and `try_recv` are wait-free, [`mpmc`]'s lock-free. They make a system call only to
+//!   wake a sleeper, and on an empty or full ring, once a clock tick, to ask whether the other side lives. The blocking calls
+//!   sleep in the kernel and cost the other side nothing until then.
 //! * **Order and delivery**: first in, first out; nothing is lost, duplicated or torn between live ends. `recv` is
 //!   at most once: what a process had received when it was killed is lost with it. [`mpmc`]'s `recv_guard` is at least
 //!   once, and counts redeliveries.

@@ -51,6 +51,8 @@ pub(super) struct Endpoint<F, const SENDER: bool> {
     looked: PlainAtomicU64,
     /// The clock's tick at the last question of [`Peers::has_ticked`].
     asked: PlainAtomicU64,
+    /// The clock's tick at the last recovery by somebody who polls.
+    recovered: PlainAtomicU64,
     /// 1 once the other side was told that there is somebody, and so has to be told of the end.
     announced: PlainAtomicU64,
     attachment: Attachment,
@@ -73,6 +75,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
             wait,
             looked: PlainAtomicU64::new(0),
             asked: PlainAtomicU64::new(0),
+            recovered: PlainAtomicU64::new(0),
             announced: PlainAtomicU64::new(0),
             attachment,
             region: Arc::clone(region),
@@ -195,8 +198,13 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
                     return Some(Ok(result));
                 }
             }
-            if self.has_died() && recover() {
-                return Some(attempt().ok_or(Ended::Gone));
+            if self.has_died() {
+                if recover() {
+                    return Some(attempt().ok_or(Ended::Gone));
+                }
+            } else if F::SHARED && is_first_in_tick(&self.recovered) {
+                // What a dead peer holds may be what is waited for, and nobody else may come by.
+                recover();
             }
             if spin_until.is_none() && deadline.is_none() {
                 continue;
@@ -301,8 +309,8 @@ impl<F: Parts, const SENDER: bool> Peers for Endpoint<F, SENDER> {
         self.barrier == Barrier::Membarrier
     }
 
-    fn barrier(&self) {
-        membarrier::issue();
+    fn barrier(&self) -> bool {
+        membarrier::issue()
     }
 
     fn is_dead(&self, index: usize) -> bool {
@@ -318,9 +326,9 @@ impl<F: Parts, const SENDER: bool> Peers for Endpoint<F, SENDER> {
         wait::wake_some(self.memory().event(Role::Sender), 1);
     }
 
-    fn made_message(&self) {
+    fn made_messages(&self, count: usize) {
         self.barrier.light_after_exchange();
-        wait::wake_some(self.memory().event(Role::Receiver), 1);
+        wait::wake_some(self.memory().event(Role::Receiver), count);
     }
 }
 

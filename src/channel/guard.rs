@@ -19,8 +19,8 @@ use crate::ring::{Peers, PopError};
 /// the message as soon as the kernel has proved the death and a receiver looks (at once if it is busy, within 100 ms if it
 /// sleeps). A redelivered message comes at the end of the line, and may come to the receiver that refused it.
 ///
-/// Each guard keeps one of the channel's slots. At the end of the stream, receivers wait for what *other* peers have under
-/// guard, because it may come back; so acknowledge before you wait for more.
+/// Each guard keeps one of the channel's slots. At the end of the stream, a receiver waits for what *other* handles have
+/// under guard, its clones among them, because it may come back; so acknowledge before you wait for more.
 ///
 /// # Examples
 /// ```
@@ -38,11 +38,16 @@ use crate::ring::{Peers, PopError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Guard<'a, T: Payload> {
+    held: Held<'a, T>,
+    redeliveries: u32,
+    message: T,
+}
+
+/// The slot of a message under guard.
+struct Held<'a, T: Payload> {
     receiver: &'a Receiver<T, Mpmc>,
     /// `None` once it was acknowledged or refused.
     taken: Option<Taken>,
-    redeliveries: u32,
-    message: T,
 }
 
 impl<T: Payload> Guard<'_, T> {
@@ -56,11 +61,8 @@ impl<T: Payload> Guard<'_, T> {
     /// # Errors
     /// [`Fault::Forked`] in a child of the process that received it; [`Fault::Corrupt`] if a peer has overwritten the
     /// slot.
-    pub fn ack(mut self) -> Result<T, Fault>
-    where
-        T: Copy,
-    {
-        self.end(true)?;
+    pub fn ack(mut self) -> Result<T, Fault> {
+        self.held.end(true)?;
         Ok(self.message)
     }
 
@@ -69,9 +71,11 @@ impl<T: Payload> Guard<'_, T> {
     /// # Errors
     /// As [`Guard::ack`].
     pub fn nack(mut self) -> Result<(), Fault> {
-        self.end(false)
+        self.held.end(false)
     }
+}
 
+impl<T: Payload> Held<'_, T> {
     fn end(&mut self, acknowledged: bool) -> Result<(), Fault> {
         let Some(taken) = self.taken.take() else { return Ok(()) };
         self.receiver.endpoint.check()?;
@@ -79,7 +83,7 @@ impl<T: Payload> Guard<'_, T> {
     }
 }
 
-impl<T: Payload> Drop for Guard<'_, T> {
+impl<T: Payload> Drop for Held<'_, T> {
     fn drop(&mut self) {
         // Nobody is left to tell; if the slot is not to be had, the message is not ours any more.
         let _ = self.end(false);
@@ -152,7 +156,8 @@ impl<T: Payload> Receiver<T, Mpmc> {
         match message {
             Ok(message) => {
                 let redeliveries = taken.redeliveries;
-                Ok(Some(Guard { receiver: self, taken: Some(taken), redeliveries, message }))
+                let held = Held { receiver: self, taken: Some(taken) };
+                Ok(Some(Guard { held, redeliveries, message }))
             }
             Err(_) => {
                 // Delivered again, it would be no better.

@@ -61,8 +61,8 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look), no system
-    /// call unless a sender sleeps.
+    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look). A system
+    /// call only to wake a sleeper, and once a clock tick on an empty ring.
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash
@@ -227,6 +227,9 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
 
 impl<T, F: Flavor> Receiver<T, F> {
     /// Messages in the channel; the sender may add some meanwhile.
+    ///
+    /// MPMC: an estimate. Tickets that were passed over count until a receiver has walked over them; messages under guard,
+    /// and those that wait for their redelivery, do not.
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
             // What cannot be right counts as full.
@@ -245,7 +248,7 @@ impl<T, F: Flavor> Receiver<T, F> {
         self.len() == self.capacity()
     }
 
-    /// Messages that fit: what the creator asked for.
+    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
     pub fn capacity(&self) -> usize {
         self.endpoint.region().geometry().capacity as usize
     }

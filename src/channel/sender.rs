@@ -65,7 +65,8 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Sends a message if there is room. Wait-free (MPMC: lock-free), no system call unless a receiver sleeps.
+    /// Sends a message if there is room. Wait-free (MPMC: lock-free). A system call only to wake a sleeper, and once a clock tick
+    /// on a full ring.
     ///
     /// # Errors
     /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver
@@ -224,15 +225,16 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// Waits until the receiver has taken everything that was sent, for at most `timeout` if there is one.
     ///
     /// "Taken" means that the receiver's call returned or is about to; what it did with the messages, only it can say.
+    /// MPMC: a message under guard is taken when it is acknowledged.
     ///
     /// # Errors
     /// [`SendTimeoutError::Disconnected`] if the receiver ended before that; [`SendTimeoutError::Timeout`].
     pub fn wait_drained(&self, timeout: Option<Duration>) -> Result<(), SendTimeoutError<()>> {
         self.endpoint.check().map_err(|fault| SendTimeoutError::Fault((), fault))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let drained = || match self.ring.len() {
-            Ok(0) => Some(Ok(())),
-            Ok(_) => None,
+        let drained = || match self.ring.is_drained() {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
             Err(fault) => Some(Err(SendTimeoutError::Fault((), fault))),
         };
         self.endpoint.block_on(deadline, drained, || self.recover()).map_err(|ended| match ended {
@@ -243,7 +245,7 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
 }
 
 impl<T, F: Flavor> Sender<T, F> {
-    /// Messages in the channel; a receiver may take some meanwhile.
+    /// Messages in the channel; a receiver may take some meanwhile. MPMC: an estimate, see [`Receiver::len`](super::Receiver::len).
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
             // What cannot be right counts as full.
@@ -262,7 +264,7 @@ impl<T, F: Flavor> Sender<T, F> {
         self.len() == self.capacity()
     }
 
-    /// Messages that fit: what the creator asked for.
+    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
     pub fn capacity(&self) -> usize {
         self.endpoint.region().geometry().capacity as usize
     }

@@ -44,8 +44,8 @@ pub(crate) trait Peers {
     /// Whether everybody takes part in [`Peers::barrier`].
     fn has_barrier(&self) -> bool;
 
-    /// A memory barrier on every thread of every peer.
-    fn barrier(&self);
+    /// A memory barrier on every thread of every peer; `false` if the kernel refused it.
+    fn barrier(&self) -> bool;
 
     /// Whether the kernel says that nobody holds that index.
     fn is_dead(&self, index: usize) -> bool;
@@ -62,8 +62,8 @@ pub(crate) trait Peers {
     /// Room was made that no receiver will tell the senders about.
     fn made_room(&self);
 
-    /// A message was made that no sender will tell the receivers about.
-    fn made_message(&self);
+    /// So many messages were made that no sender will tell the receivers about.
+    fn made_messages(&self, count: usize);
 }
 
 /// The producing side of a ring.
@@ -84,6 +84,11 @@ pub(crate) trait Produce<T>: Sized {
 
     /// Messages in the ring.
     fn len(&self) -> Result<u64, Fault>;
+
+    /// Whether everything that was sent was taken for good.
+    fn is_drained(&self) -> Result<bool, Fault> {
+        Ok(self.len()? == 0)
+    }
 
     /// Takes back what dead peers left behind.
     fn recover(&self, peers: &impl Peers);

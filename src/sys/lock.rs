@@ -46,9 +46,9 @@ pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u64, kind: Kind) -> io::Resul
     }
 }
 
-/// Whether a description other than `file`'s holds a lock on `byte`.
-pub(crate) fn is_locked(file: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
-    let mut lock = request(byte, Kind::Exclusive);
+/// Whether a description other than `file`'s holds a lock on `byte` that a lock of this kind would have to wait for.
+pub(crate) fn would_wait(file: BorrowedFd<'_>, byte: u64, kind: Kind) -> io::Result<bool> {
+    let mut lock = request(byte, kind);
     // SAFETY: the descriptor is open, and `lock` is a valid request that the kernel may overwrite.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
         return Err(io::Error::last_os_error());

@@ -15,8 +15,8 @@ pub(crate) fn register() -> bool {
         && membarrier(MembarrierCommand::GlobalExpedited).is_ok()
 }
 
-/// Issues the barrier. After [`register`] has succeeded once it cannot fail, unless a sandbox was entered since; a
-/// waiter that lost it that way still wakes at the end of its slice.
-pub(crate) fn issue() {
-    let _ = membarrier(MembarrierCommand::GlobalExpedited);
+/// Issues the barrier; `false` if it was refused. After [`register`] has succeeded once that happens only if a sandbox
+/// was entered since.
+pub(crate) fn issue() -> bool {
+    membarrier(MembarrierCommand::GlobalExpedited).is_ok()
 }

@@ -8,7 +8,7 @@ use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use ringway::Payload;
-use ringway::channel_of::Spsc;
+use ringway::channel_of::{Mpmc, Spsc};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::futex;
 use rustix::time::{ClockId, clock_gettime};
@@ -20,6 +20,8 @@ use crate::{Behaviour, behaviours};
 
 pub(crate) const ALONE: &[Behaviour] =
     behaviours![spsc: only_a_sleeper_is_woken, a_wait_that_timed_out_takes_its_announcement_back];
+
+pub(crate) const GUARDED: &[Behaviour] = behaviours![mpmc: a_guard_that_ends_wakes_a_sleeper_in_another_mapping];
 
 pub(crate) const OBSERVED: &[Behaviour] = behaviours![
     a_sleeper_in_another_mapping_is_woken,
@@ -144,6 +146,17 @@ fn a_sleeper_in_another_mapping_is_woken<F: Kind>(setup: Setup) {
     }
     is_woken_by(setup, &open, SENDER_EVENT, move || drop(rx));
     is_woken_by(setup, &open, RECEIVER_EVENT, move || drop(tx));
+}
+
+fn a_guard_that_ends_wakes_a_sleeper_in_another_mapping(setup: Setup) {
+    let open = setup.open::<u64, Mpmc>(4);
+    let (tx, rx) = (open.sender(), open.receiver());
+    tx.send_slice(&[1, 2, 3]).unwrap();
+    let guards = [rx.recv_guard().unwrap(), rx.recv_guard().unwrap(), rx.recv_guard().unwrap()];
+    let [first, second, third] = guards;
+    is_woken_by(setup, &open, SENDER_EVENT, || assert_eq!(first.ack(), Ok(1)));
+    is_woken_by(setup, &open, RECEIVER_EVENT, || assert_eq!(second.nack(), Ok(())));
+    is_woken_by(setup, &open, RECEIVER_EVENT, || drop(third));
 }
 
 /// Sleeps on an event word in another mapping until `call` wakes it.

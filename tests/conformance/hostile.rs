@@ -1,6 +1,7 @@
 //! Bytes that no correct peer writes, one at a time: forged messages, and numbers that contradict each other.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![spsc:
     a_count_beyond_its_block_is_a_fault,
     a_role_without_a_position_is_refused_and_leaves_no_trace,
     a_hint_that_lags_behind_is_put_right,
+    who_may_only_read_cannot_feign_a_life,
 ];
 
 // docs/LAYOUT.md, in numbers of its own.
@@ -41,6 +43,23 @@ pub(crate) fn read(file: &File, offset: u64) -> u64 {
     let mut bytes = [0; 8];
     file.read_exact_at(&mut bytes, offset).expect("the region is readable");
     u64::from_le_bytes(bytes)
+}
+
+/// A shared lock on the lease of a role that nobody holds, through a description that may only read.
+fn who_may_only_read_cannot_feign_a_life(setup: Setup) {
+    let open = setup.open::<u64, Spsc>(4);
+    let file = open.file();
+    let reader = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("a second description");
+    // SAFETY: zero is a value of each of its integers.
+    #[allow(unsafe_code)]
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence) = (libc::F_RDLCK as _, libc::SEEK_SET as _);
+    (lock.l_start, lock.l_len) = ((1 << 20) + 1, 1);
+    // SAFETY: an open descriptor and a whole request.
+    #[allow(unsafe_code)]
+    let locked = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
+    assert_eq!(locked, 0);
+    assert_eq!(open.sending().receiver_state(), PeerState::Never);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, TryFromBytes, IntoBytes, Immutable, Payload)]

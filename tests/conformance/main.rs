@@ -119,7 +119,7 @@ fn that_sleeps(setup: Setup) -> bool {
     setup.wait != Wait::Spin && with_a_file(setup)
 }
 
-const SUITES: [Suite; 25] = [
+const SUITES: [Suite; 27] = [
     suite(basics::ROLES, once),
     suite(basics::IMMEDIATE, once),
     suite(batch::IMMEDIATE, once),
@@ -137,12 +137,14 @@ const SUITES: [Suite; 25] = [
     suite(mpmc::guards::WAITING, always),
     suite(mpmc::model::IMMEDIATE, once),
     suite(mpmc::hostile::IMMEDIATE, |setup| once(setup) && with_a_file(setup)),
+    suite(mpmc::hostile::WAITING, with_a_file),
     suite(mpmc::shapes::WAITING, always),
     suite(mpmc::shapes::CROWDED, |setup| once(setup) && setup.backing == Backing::Memfd),
     suite(mpmc::shapes::LARGE, in_one_memfd),
     suite(mpmc::peers::LARGE, in_one_memfd),
     Suite { behaviours: mpmc::crowd::WAITING, is_tried: in_a_crowd, starts_processes: true },
     suite(asleep::ALONE, that_sleeps),
+    suite(asleep::GUARDED, that_sleeps),
     suite(asleep::OBSERVED, that_sleeps),
     Suite { behaviours: processes::WAITING, is_tried: with_a_file, starts_processes: true },
 ];

@@ -118,7 +118,9 @@ pub(crate) fn reclaimer_steps(ring: &Ring, state: &State, next: &mut Steps<State
             At::Query => {
                 step(match next_mend(ring, mender.word, mender.skip) {
                     Some((owner, _)) if !counts_as_dead(ring, state, owner) => Mender::IDLE,
-                    Some((_, Mend::Skip(target))) if target.is_quarantined() && ring.mistake != Mistake::ReclaimUnlooked => {
+                    Some((_, Mend::Skip(target)))
+                        if target.is_quarantined() && ring.mistake != Mistake::ReclaimUnlooked =>
+                    {
                         Mender { at: At::LookAgain, ..*mender }
                     }
                     Some(_) => Mender { at: At::Exchange, ..*mender },

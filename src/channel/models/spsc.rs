@@ -139,7 +139,9 @@ impl Peers for Nobody {
         false
     }
 
-    fn barrier(&self) {}
+    fn barrier(&self) -> bool {
+        true
+    }
 
     fn is_dead(&self, _: usize) -> bool {
         false
@@ -151,7 +153,7 @@ impl Peers for Nobody {
 
     fn made_room(&self) {}
 
-    fn made_message(&self) {}
+    fn made_messages(&self, _: usize) {}
 }
 
 /// Must fail: proves that these models can.

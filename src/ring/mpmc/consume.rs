@@ -30,6 +30,8 @@ pub(crate) struct Consumer<T> {
     emptied: PlainAtomicU64,
     /// log2 of the pauses to make before saying *empty*; see [`Consumer::lags`].
     lag: PlainAtomicU64,
+    /// Messages under guard. Other handles, clones of this one among them, are waited for at the end of the stream.
+    guards: PlainAtomicU64,
 }
 
 /// A message taken under a guard: where it is, and how often others had it before.
@@ -78,6 +80,9 @@ impl<T> Consume<T> for Consumer<T> {
         check: impl Fn(MaybeUninit<T>) -> Result<T, Fault>,
     ) -> Result<usize, PopError> {
         peers.check().map_err(PopError::Fault)?;
+        if messages.is_empty() {
+            return Ok(0);
+        }
         let (mut taken, mut passed) = (0, 0);
         let mut refused = None;
         while taken < messages.len() && refused.is_none() {
@@ -114,14 +119,18 @@ impl<T> Consume<T> for Consumer<T> {
     }
 
     fn recover(&self, peers: &impl Peers) -> bool {
-        self.ring.recover(peers)
+        // Relaxed: a number of this handle's own.
+        self.ring.recover(peers) <= self.guards.load(Ordering::Relaxed)
     }
 }
 
 impl<T> Consumer<T> {
+    /// Looks that a slot is given whose owner was never quarantined.
+    const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
+
     fn at(ring: Ring<T>, next: u64) -> Self {
-        let [next, emptied, lag] = [next, next, 0].map(PlainAtomicU64::new);
-        Self { ring, next, emptied, lag }
+        let [next, emptied, lag, guards] = [next, next, 0, 0].map(PlainAtomicU64::new);
+        Self { ring, next, emptied, lag, guards }
     }
 
     /// Takes one message but for the shared hint.
@@ -171,6 +180,7 @@ impl<T> Consumer<T> {
         let ring = &self.ring;
         let backoff = Backoff::new();
         let (mut ticket, mut lost, mut walked, mut steps, mut lagged) = (ticket, 0, 0, 0, false);
+        let mut looks = Self::PATIENCE << QUARANTINES_MAX;
         while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PopError::Fault)?;
@@ -208,7 +218,7 @@ impl<T> Consumer<T> {
                 }
                 Phase::Writing if !self.is_claimed(ticket.wrapping_add(1))? => empty = true,
                 Phase::Writing => {
-                    if self.has_changed(slot, &view) {
+                    if self.has_changed(slot, &view, &mut looks) {
                         walked -= 1;
                         lost += 1;
                     } else if peers.is_dead(view.owner) {
@@ -288,12 +298,14 @@ impl<T> Consumer<T> {
         Ok(view.is_claimed(self.ring.lap(ticket)))
     }
 
-    /// Waits for a slot that is being written, but not for long; says whether it has changed.
-    fn has_changed(&self, slot: u64, view: &View) -> bool {
+    /// Waits for a slot that is being written, but not for long; says whether it has changed. `left` are the looks that are
+    /// left to the call, whatever it meets.
+    fn has_changed(&self, slot: u64, view: &View, left: &mut u64) -> bool {
         // Relaxed: a hint of how much patience is due.
         let quarantines = self.ring.quarantines(view.owner).map_or(0, |count| count.load(Ordering::Relaxed));
-        let looks = (PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK) << quarantines.min(QUARANTINES_MAX);
-        for _ in 0..looks {
+        let looks = Self::PATIENCE << quarantines.min(QUARANTINES_MAX);
+        for _ in 0..looks.min(*left) {
+            *left -= 1;
             // Relaxed: who sees a change looks again.
             if self.ring.word(slot).load(Ordering::Relaxed) != view.word.0 {
                 return true;
@@ -320,8 +332,7 @@ impl<T> Consumer<T> {
             return;
         }
         // Behind it, the owner's store of FULL is visible, or the owner will see the request.
-        peers.barrier();
-        if ring.word(slot).load(Ordering::Acquire) == view.word.0 {
+        if peers.barrier() && ring.word(slot).load(Ordering::Acquire) == view.word.0 {
             ring.exchange_skip(slot, request, Skip::new(view.lap, Kind::Quar, view.owner));
         }
     }
@@ -335,6 +346,8 @@ impl<T> Consumer<T> {
             guarded.store(1, Ordering::Relaxed);
         }
         let (message, ticket, word) = self.take_from(self.start(), Take::Guarded, peers)?;
+        // Relaxed: a number of this handle's own.
+        self.guards.fetch_add(1, Ordering::Relaxed);
         self.store_hint(ticket.wrapping_add(1));
         let slot = self.ring.slot(ticket);
         let redeliveries = if word.is_redelivered() {
@@ -349,6 +362,8 @@ impl<T> Consumer<T> {
     /// Ends a guard: the message is done with, or is to be delivered again.
     pub(crate) fn end_guard(&self, taken: &Taken, acknowledged: bool, peers: &impl Peers) -> Result<(), Fault> {
         let ring = &self.ring;
+        // Relaxed: as above.
+        self.guards.fetch_sub(1, Ordering::Relaxed);
         for _ in 0..4 * ring.capacity() + BUDGET {
             let word = Word(ring.word(taken.slot).load(Ordering::Acquire));
             if word.phase() != Some(Phase::Reading) || word.owner() != ring.me {
@@ -359,10 +374,14 @@ impl<T> Consumer<T> {
             if ring.exchange(taken.slot, word, to) {
                 if acknowledged {
                     peers.made_room();
+                    // Nothing can come of this message any more: that may be what other receivers wait for at the end.
+                    if !peers.is_open(&ring.memory) {
+                        peers.made_messages(usize::MAX);
+                    }
                 } else {
                     // Release: after the word.
                     ring.memory.word(ORPHANED).store(1, Ordering::Release);
-                    peers.made_message();
+                    peers.made_messages(1);
                 }
                 return Ok(());
             }

@@ -43,6 +43,9 @@ impl<T> Produce<T> for Producer<T> {
 
     fn push_slice(&self, messages: &[T], peers: &impl Peers) -> Result<usize, PushError> {
         self.check(peers)?;
+        if messages.is_empty() {
+            return Ok(0);
+        }
         let mut sent = 0;
         while let Some(message) = messages.get(sent) {
             match self.send(message, peers) {
@@ -64,6 +67,10 @@ impl<T> Produce<T> for Producer<T> {
 
     fn len(&self) -> Result<u64, Fault> {
         self.ring.len(0, self.next.load(Ordering::Relaxed))
+    }
+
+    fn is_drained(&self) -> Result<bool, Fault> {
+        Ok(self.len()? == 0 && !self.ring.has_readers())
     }
 
     fn recover(&self, peers: &impl Peers) {
@@ -201,7 +208,14 @@ impl<T> Producer<T> {
         fence(Ordering::SeqCst);
         for _ in 0..BUDGET {
             let skip = Skip(self.ring.skip(slot).load(Ordering::Acquire));
-            if self.ring.word(slot).load(Ordering::Acquire) != full.0 || skip.laps() <= lap {
+            if skip.laps() <= lap {
+                // A request that came too late for its message; left there, it would bring every message here.
+                if skip.kind() == Some(Kind::Req) && skip.laps() > 0 {
+                    self.ring.exchange_skip(slot, skip, Skip::settled(skip.laps() - 1));
+                }
+                return true;
+            }
+            if self.ring.word(slot).load(Ordering::Acquire) != full.0 {
                 return true;
             }
             match skip.kind() {
@@ -214,23 +228,26 @@ impl<T> Producer<T> {
         true
     }
 
-    /// Gives back the slot that was quarantined, and sends once more, as often as it takes.
+    /// Gives back the slot that was quarantined, and sends once more, until it succeeds or that has happened too often.
     #[cold]
     #[inline(never)]
     fn send_again(&self, ticket: u64, message: &T, peers: &impl Peers) -> Result<u64, PushError> {
         let patience = self.ring.quarantines(self.ring.me).expect("a peer's own index lies in the table");
         let mut ticket = ticket;
-        loop {
+        for _ in 0..BUDGET {
             self.give_back(self.ring.slot(ticket)).map_err(PushError::Fault)?;
             peers.made_room();
             // Relaxed: a hint to consumers.
-            patience.store((patience.load(Ordering::Relaxed) + 1).min(QUARANTINES_MAX), Ordering::Relaxed);
+            patience.store(patience.load(Ordering::Relaxed).min(QUARANTINES_MAX - 1) + 1, Ordering::Relaxed);
             ticket = self.claim_from(self.start(), peers)?;
             if self.publish(ticket, message) {
                 patience.store(0, Ordering::Relaxed);
                 return Ok(ticket);
             }
         }
+        self.give_back(self.ring.slot(ticket)).map_err(PushError::Fault)?;
+        peers.made_room();
+        Err(PushError::Fault(Fault::Contended))
     }
 
     /// Puts a quarantined slot of this producer back into circulation.

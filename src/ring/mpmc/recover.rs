@@ -77,7 +77,7 @@ impl<T> Ring<T> {
                 if owner != NOBODY && self.exchange(slot, word, word.with(Phase::Reading, NOBODY)) {
                     // Release: after the word.
                     self.memory.word(ORPHANED).store(1, Ordering::Release);
-                    peers.made_message();
+                    peers.made_messages(1);
                 }
                 owner != NOBODY
             }
@@ -96,9 +96,9 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Looks at every slot; says whether no message can come of what others hold.
-    pub(super) fn recover(&self, peers: &impl Peers) -> bool {
-        let mut settled = true;
+    /// Looks at every slot; says how many messages are held by receivers, and may come back.
+    pub(super) fn recover(&self, peers: &impl Peers) -> u64 {
+        let mut held = 0;
         // Most slots in trouble have one owner. That one was alive a moment ago may be remembered; that one is dead must be
         // asked after each look.
         let mut alive = self.me;
@@ -115,13 +115,20 @@ impl<T> Ring<T> {
                     alive = view.owner;
                 }
             }
-            settled &= view.phase != Phase::Reading || view.owner == self.me;
+            held += u64::from(view.phase == Phase::Reading);
         }
         // Relaxed: a killed peer may have cleared the other flag and done nothing, which is why this one is never.
         if self.memory.word(GUARDED).load(Ordering::Relaxed) != 0 {
             self.redeliver_all(peers);
         }
-        settled
+        held
+    }
+
+    /// Whether a message is under guard, or waits for its redelivery.
+    pub(super) fn has_readers(&self) -> bool {
+        let is_read = |slot| Word(self.word(slot).load(Ordering::Acquire)).phase() == Some(Phase::Reading);
+        // Relaxed: whoever takes under guard says so before, and who asks has found the message taken.
+        self.memory.word(GUARDED).load(Ordering::Relaxed) != 0 && (0..self.capacity()).any(is_read)
     }
 
     /// Turns a slot that waits for its redelivery into a message, in the ticket behind the view's, which is the frontier;
@@ -139,7 +146,7 @@ impl<T> Ring<T> {
         }
         let done = self.exchange(slot, view.word, view.word.bumped().with(Phase::Full, NOBODY).redelivered());
         if done {
-            peers.made_message();
+            peers.made_messages(1);
         }
         done
     }
@@ -184,5 +191,117 @@ impl<T> Ring<T> {
         // Release: after the words.
         self.memory.word(ORPHANED).store(1, Ordering::Release);
         any
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+    use crate::layout::Geometry;
+    use crate::memory::{Anchor, Memory};
+    use crate::ring::mpmc::{Consumer, Producer};
+    use crate::ring::{Consume, Produce};
+    use crate::sys::heap::Heap;
+
+    const OWNER: usize = 1;
+
+    /// A peer that asks about the owner of slot 0 in the very moment in which that one does its last deed.
+    struct Asks<D> {
+        index: usize,
+        last_deed: D,
+    }
+
+    impl<D: Fn()> Peers for Asks<D> {
+        fn check(&self) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn is_open(&self, _: &Memory) -> bool {
+            true
+        }
+
+        fn published(&self, _: &Memory, _: usize) {}
+
+        fn index(&self) -> usize {
+            self.index
+        }
+
+        fn has_barrier(&self) -> bool {
+            true
+        }
+
+        fn barrier(&self) -> bool {
+            true
+        }
+
+        fn is_dead(&self, index: usize) -> bool {
+            assert_eq!(index, OWNER);
+            (self.last_deed)();
+            true
+        }
+
+        fn has_ticked(&self) -> bool {
+            true
+        }
+
+        fn made_room(&self) {}
+
+        fn made_messages(&self, _: usize) {}
+    }
+
+    /// The first message of `owner`, claimed and written, but not published; then what a recovering peer makes of it whose
+    /// question about the owner's life comes right after `last_deed`.
+    #[allow(unsafe_code)]
+    fn recover_after(last_deed: impl Fn(&Ring<u64>)) -> (Option<u64>, Word) {
+        let geometry = Geometry::new(Flavor::Mpmc, 4, 8, 4).expect("a small ring");
+        let heap = Heap::new(geometry.region_length).expect("a little memory");
+        let anchor = || Anchor::new(heap.memory()).expect("a page");
+        let quiet = |index| Asks { index, last_deed: || {} };
+        // SAFETY: the heap outlives the ring, and the geometry is the payload's.
+        let owner = unsafe { Ring::<u64>::open(anchor(), &geometry, &quiet(OWNER)) }.expect("a ring");
+        // SAFETY: as above.
+        let others = unsafe { Producer::<u64>::resume(anchor(), &geometry, &quiet(2)) }.expect("a producer");
+        // SAFETY: as above.
+        let consumer = unsafe { Consumer::<u64>::resume(anchor(), &geometry, &quiet(3)) }.expect("a consumer");
+
+        owner.word(0).store(Word::new(0, Phase::Writing, OWNER).0, Ordering::Relaxed);
+        // SAFETY: the payload of a slot lies in the region.
+        unsafe { owner.memory.store(owner.payload(0), &7_u64) };
+        consumer.recover(&Asks { index: 3, last_deed: || last_deed(&owner) });
+
+        let message = consumer.pop(&quiet(3)).ok();
+        // SAFETY: every bit pattern is a u64.
+        let message = message.map(|raw| unsafe { raw.assume_init() });
+        for number in 10..18 {
+            others.push(&number, &quiet(2)).expect("no slot is lost");
+            // SAFETY: as above.
+            assert_eq!(consumer.pop(&quiet(3)).map(|raw| unsafe { raw.assume_init() }), Ok(number));
+        }
+        (message, Word(owner.word(0).load(Ordering::Relaxed)))
+    }
+
+    #[test]
+    fn what_was_published_before_the_owner_died_is_a_message() {
+        let (message, _) = recover_after(|ring| {
+            ring.word(0).store(Word::new(0, Phase::Full, OWNER).0, Ordering::Release);
+        });
+        assert_eq!(message, Some(7));
+    }
+
+    #[test]
+    fn what_was_published_and_taken_by_then_is_left_alone() {
+        let (message, _) = recover_after(|ring| {
+            ring.word(0).store(Word::free(1).0, Ordering::Release);
+            ring.head().store(1, Ordering::Release);
+            ring.tail().store(1, Ordering::Release);
+        });
+        assert_eq!(message, None);
+    }
+
+    #[test]
+    fn what_was_never_published_is_no_message() {
+        let (message, word) = recover_after(|_| {});
+        assert_eq!((message, word.phase()), (None, Some(Phase::Free)));
     }
 }

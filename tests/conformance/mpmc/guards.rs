@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ringway::channel_of::Mpmc;
 use ringway::mpmc::{Receiver, Sender};
-use ringway::{Inspection, RecvError, RecvTimeoutError, TryRecvError, TrySendError};
+use ringway::{Inspection, Payload, RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::message::{Message, numbered};
 use crate::random::Random;
@@ -27,6 +28,9 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
     as_many_guards_as_slots,
     a_plain_receive_gets_what_was_refused,
     the_end_waits_for_what_others_hold,
+    clones_wait_for_each_other,
+    a_message_that_is_not_copy_is_acknowledged,
+    a_message_under_guard_is_not_drained,
     guards_are_inspected,
 ];
 
@@ -264,6 +268,43 @@ fn the_end_waits_for_what_others_hold(setup: Setup) {
     assert_eq!(other.try_recv(), Err(TryRecvError::Empty), "message 2 may come back");
     second.ack().unwrap();
     assert_eq!(other.try_recv(), Err(TryRecvError::Disconnected));
+}
+
+fn clones_wait_for_each_other(setup: Setup) {
+    let open = setup.open::<u64, Mpmc>(4);
+    let rx = open.receiver();
+    let clone = rx.clone();
+    open.sender().send(1).unwrap();
+    let guard = rx.recv_guard().unwrap();
+    assert_eq!(clone.try_recv(), Err(TryRecvError::Empty), "message 1 may come back");
+    assert_eq!(clone.recv_timeout(MOMENT), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected), "a handle does not wait for itself");
+    drop(guard);
+    assert_eq!(clone.recv(), Ok(1));
+    assert_eq!(clone.recv(), Err(RecvError::Disconnected));
+}
+
+#[derive(Debug, PartialEq, FromBytes, IntoBytes, Immutable, Payload)]
+#[repr(C)]
+struct Unique {
+    number: u64,
+}
+
+fn a_message_that_is_not_copy_is_acknowledged(setup: Setup) {
+    let (tx, rx) = setup.ends::<Unique, Mpmc>(2);
+    tx.send(Unique { number: 5 }).unwrap();
+    assert_eq!(rx.recv_guard().unwrap().ack(), Ok(Unique { number: 5 }));
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+}
+
+fn a_message_under_guard_is_not_drained(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, Mpmc>(4);
+    tx.send_slice(&[1, 2]).unwrap();
+    let first = rx.recv_guard().unwrap();
+    assert_eq!(rx.recv(), Ok(2));
+    assert_eq!(tx.wait_drained(Some(MOMENT)), Err(SendTimeoutError::Timeout(())));
+    first.ack().unwrap();
+    assert_eq!(tx.wait_drained(None), Ok(()));
 }
 
 fn guards_are_inspected(setup: Setup) {

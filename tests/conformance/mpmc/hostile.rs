@@ -27,7 +27,12 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
     old_hints_cost_a_walk,
     hints_from_the_future_are_a_fault_or_cost_the_messages,
     a_forged_roll_ends_the_stream_until_it_is_put_right,
+    a_forged_count_of_quarantines_is_no_panic,
+    a_newcomers_empty_slice_leaves_the_hints_alone,
 ];
+
+pub(crate) const WAITING: &[Behaviour] =
+    behaviours![mpmc: whoever_waits_for_the_drain_takes_back_what_a_dead_writer_left];
 
 // docs/LAYOUT.md, in numbers of its own.
 /// Peer records that every channel here has.
@@ -226,6 +231,41 @@ fn a_message_of_a_dead_reader_comes_again(setup: Setup) {
         guard.ack().unwrap();
         is_whole(&tx, &rx);
     }
+}
+
+fn a_forged_count_of_quarantines_is_no_panic(setup: Setup) {
+    let open = open::<u64>(setup);
+    let (tx, rx) = (open.sender(), open.receiver());
+    // In the sender's own record, and its next slot looks quarantined.
+    forge(&open.file(), BLOCKS + SENDER * 128 + 48, u64::MAX);
+    forge(&open.file(), slot(0) + SKIP, word(1, SENDER, QUARANTINED));
+    for number in 0..20 {
+        let _ = tx.try_send(number);
+        let _ = rx.try_recv();
+    }
+}
+
+fn a_newcomers_empty_slice_leaves_the_hints_alone(setup: Setup) {
+    let open = open::<u64>(setup);
+    let (tx, rx) = (open.sender(), open.receiver());
+    for number in 0..6 {
+        tx.send(number).unwrap();
+        rx.recv().unwrap();
+    }
+    let hints = [TAIL, HEAD].map(|hint| read(&open.file(), hint));
+    assert_eq!(open.sender().send_slice(&[]), Ok(()));
+    assert_eq!(open.receiver().try_recv_slice(&mut []), Ok(0));
+    assert_eq!([TAIL, HEAD].map(|hint| read(&open.file(), hint)), hints);
+}
+
+/// Nobody receives, and nothing is claimed behind the slot, so it is the sender that has to find it.
+fn whoever_waits_for_the_drain_takes_back_what_a_dead_writer_left(setup: Setup) {
+    let open = open::<u64>(setup);
+    let (tx, _rx) = (open.sender(), open.receiver());
+    forge(&open.file(), slot(0), word(0, DEAD, WRITING));
+    forge(&open.file(), TAIL, 1);
+    assert_eq!(tx.len(), 1);
+    assert_eq!(tx.wait_drained(None), Ok(()));
 }
 
 fn a_slot_that_a_stranger_holds_is_passed_over(setup: Setup) {
