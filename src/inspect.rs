@@ -4,15 +4,13 @@
 //! snapshot of moments that lie close together.
 
 use core::fmt;
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry, Header};
 use crate::peer::PeerState;
-use crate::region::{self, HeaderPage, Mode};
+use crate::region::{self, FileStore, HeaderPage, Mode, Store};
 use crate::ring::mpmc;
-use crate::sys::file;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
 
@@ -119,20 +117,19 @@ impl Inspection {
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
     pub fn of(name: &str) -> Result<Self, Error> {
-        let name = Name::new(name)?;
-        let file = File::from(posix::open_read_only(&name)?);
-        let (HeaderPage { header, schema }, geometry) = region::read_header(&file, name.as_str())?;
+        let store = FileStore::open_read_only(Name::new(name)?)?;
+        let (HeaderPage { header, schema }, geometry) = region::read_header(&store)?;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
-        let metadata = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?;
+        let (owner, mode) = store.access()?;
         let word = |offset: usize| {
-            let mut bytes = [0; 8];
-            file::read_at(&file, &mut bytes, offset as u64).map(|_| u64::from_le_bytes(bytes))
+            let mut word = [0];
+            store.read(&mut word, offset).map(|_| word[0])
         };
         let received = word(layout::HEAD)?;
         let hint = word(layout::TAIL)?;
         let peers = |role| match geometry.flavor {
-            Flavor::Spsc => vec![region::peer_state_in(&file, role)],
-            Flavor::Mpmc => region::peer_states_in(&file, geometry.peers, role),
+            Flavor::Spsc => vec![region::peer_state_in(&store, role)],
+            Flavor::Mpmc => region::peer_states_in(&store, geometry.peers, role),
         };
         let (sent, slots) = match geometry.flavor {
             Flavor::Spsc => {
@@ -154,12 +151,12 @@ impl Inspection {
             schema,
             region_length,
             instance,
-            mode: metadata.mode() & 0o7777,
-            owner: metadata.uid(),
+            mode,
+            owner,
             senders: peers(Role::Sender),
             receivers: peers(Role::Receiver),
             slots,
-            name: name.as_str().into(),
+            name: store.label().into(),
         })
     }
 
@@ -181,9 +178,8 @@ impl Inspection {
 
 /// Whether the file of that name begins as a region does.
 fn is_region(name: &str) -> Result<bool, Error> {
-    let file = File::from(posix::open_read_only(&Name::new(name)?)?);
-    let mut magic = [0; 8];
-    Ok(file::read_at(&file, &mut magic, 0)? && u64::from_le_bytes(magic) == layout::MAGIC)
+    let mut magic = [0];
+    Ok(FileStore::open_read_only(Name::new(name)?)?.read(&mut magic, 0)? && magic == [layout::MAGIC])
 }
 
 impl fmt::Display for Inspection {

@@ -15,7 +15,7 @@
 //! A channel between threads has no file; its leases are flags, which end with the handle.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Role};
 use crate::sys::lock::{self, Kind};
@@ -61,9 +61,17 @@ fn os(source: io::Error) -> Error {
     }
 }
 
-/// Takes the lease of peer `index` for the description behind `file`, which must be fresh; `false` if it is held.
-pub(crate) fn acquire(file: BorrowedFd<'_>, index: usize) -> Result<bool, Error> {
-    lock::try_lock(file, FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)
+/// Takes the lease of the first of `indexes` that is free, for the description behind `file`, which must be fresh.
+pub(crate) fn acquire_one(
+    file: BorrowedFd<'_>,
+    indexes: &mut dyn Iterator<Item = usize>,
+) -> Result<Option<usize>, Error> {
+    for index in indexes {
+        if lock::try_lock(file, FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether somebody holds the lease of peer `index`; `file` is any description other than the holder's.
@@ -88,12 +96,12 @@ pub(crate) fn is_role_held(file: BorrowedFd<'_>, role: Role) -> bool {
 }
 
 /// Announces that the description behind `file` has the region open; `false` if somebody is throwing it away.
-pub(crate) fn announce_open(file: impl AsFd) -> Result<bool, Error> {
-    lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Shared).map_err(os)
+pub(crate) fn announce_open(file: BorrowedFd<'_>) -> Result<bool, Error> {
+    lock::try_lock(file, OPEN_BYTE, Kind::Shared).map_err(os)
 }
 
 /// Whether nobody but, at most, the description behind `file` has announced itself; if so, nobody else can until it
 /// closes.
-pub(crate) fn claim_abandoned(file: impl AsFd) -> Result<bool, Error> {
-    lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Exclusive).map_err(os)
+pub(crate) fn claim_abandoned(file: BorrowedFd<'_>) -> Result<bool, Error> {
+    lock::try_lock(file, OPEN_BYTE, Kind::Exclusive).map_err(os)
 }

@@ -1,0 +1,117 @@
+//! The memory that a region lies in, and the leases on it: all that the rest of the crate has to know about a backing.
+
+mod file;
+mod heap;
+
+use core::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+pub(crate) use self::file::FileStore;
+pub(crate) use self::heap::HeapStore;
+use crate::error::{Error, Role};
+use crate::lease;
+use crate::memory::Memory;
+
+/// What errors call a region without a name.
+const ANONYMOUS: &str = "(descriptor)";
+
+/// Memory with leases, open in this process; nothing of it is mapped for writing until a role is taken.
+///
+/// Reading goes through system calls, or through memory that nobody can truncate, so it never raises `SIGBUS`.
+pub(crate) trait Store: fmt::Debug + Send + Sync {
+    /// Bytes at this moment.
+    fn length(&self) -> Result<u64, Error>;
+
+    /// Reads words at `offset`, a multiple of 8; `false` if the memory ends before.
+    fn read(&self, words: &mut [u64], offset: usize) -> Result<bool, Error>;
+
+    /// The event word in which `role` tells the other side about itself; 0 if it cannot be read.
+    fn event(&self, role: Role) -> u32;
+
+    /// The description by which locks are asked about; `None` if the leases are no locks.
+    fn locks(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Takes the lease of the first of `indexes` that is free, and maps the memory, which must be `length` bytes long;
+    /// `None` if none is free. `joins` is the role to be counted among.
+    fn take(
+        self: Arc<Self>,
+        indexes: &mut dyn Iterator<Item = usize>,
+        joins: Option<Role>,
+        length: usize,
+    ) -> Result<Option<Attachment>, Error>;
+
+    /// User id of the owner, and permission bits.
+    fn access(&self) -> Result<(u32, u32), Error>;
+
+    /// What others find it by.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    /// What errors call it.
+    fn label(&self) -> &str {
+        self.name().unwrap_or(ANONYMOUS)
+    }
+
+    /// The descriptor that can be passed on.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Whether the name leads to this very memory.
+    fn is_named(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Removes the name, if it still leads to this memory; whether it did.
+    fn remove(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Whether somebody holds the lease of peer `index`.
+    fn is_held(&self, index: usize) -> bool {
+        self.locks().is_none_or(|locks| lease::is_held(locks, index))
+    }
+
+    /// Whether anybody was counted among the holders of `role` and is not gone yet.
+    fn is_role_held(&self, role: Role) -> bool {
+        self.locks().is_none_or(|locks| lease::is_role_held(locks, role))
+    }
+
+    /// Announces that this process has the region open; `false` if somebody is throwing it away.
+    fn announce_open(&self) -> Result<bool, Error> {
+        self.locks().map_or(Ok(true), lease::announce_open)
+    }
+
+    /// Whether nobody else has it open; if so, nobody can until this value is dropped.
+    fn claim_abandoned(&self) -> Result<bool, Error> {
+        self.locks().map_or(Ok(false), lease::claim_abandoned)
+    }
+}
+
+/// A role taken: the memory, and the lease that lasts as long as this value.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    memory: Memory,
+    index: usize,
+    /// Keeps both.
+    _hold: Box<dyn Hold>,
+}
+
+/// What keeps memory mapped and a lease held, and ends both when it is dropped.
+trait Hold: fmt::Debug + Send + Sync {}
+impl<T: fmt::Debug + Send + Sync> Hold for T {}
+
+impl Attachment {
+    /// The region's memory, valid as long as `self`.
+    #[inline(always)]
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The peer index whose lease is held.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+}
