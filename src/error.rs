@@ -66,6 +66,33 @@ pub enum Error {
         /// What is there instead.
         found: String,
     },
+    /// The directory of a file is not there.
+    #[error("no directory {path} ({found}): create it first")]
+    NoDirectory {
+        /// Where it belongs.
+        path: String,
+        /// What is there instead.
+        found: &'static str,
+    },
+    /// The file system can only be read.
+    #[error(
+        "{path} is on a file system that is mounted read-only: `mount -o remount,rw {path}`, or choose another place"
+    )]
+    ReadOnly {
+        /// The directory.
+        path: String,
+    },
+    /// The file system may be shared with other machines, whose processes this kernel knows nothing about, or leaves
+    /// mappings and locks to a daemon.
+    #[error(
+        "`{name}` lies on {kind}, where no kernel can prove who is alive: choose a local file system, or posix:NAME for memory"
+    )]
+    NotLocal {
+        /// Of the region or its directory.
+        name: String,
+        /// The file system.
+        kind: &'static str,
+    },
     /// The memory for the region is not to be had.
     #[error(
         "not enough shared memory: {needed} bytes needed, {available} available: free some, enlarge the mount, or lower the capacity"
@@ -189,6 +216,13 @@ pub enum Error {
         /// Its error.
         source: io::Error,
     },
+}
+
+/// For calls that take an [`Address`](crate::Address) as well as a text.
+impl From<core::convert::Infallible> for Error {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 fn advice(holder: &PeerState) -> &'static str {

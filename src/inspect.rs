@@ -6,10 +6,11 @@
 use core::fmt;
 use std::fs;
 
+use crate::address::{Address, Backing, Place};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry, Header};
 use crate::peer::PeerState;
-use crate::region::{self, FileStore, HeaderPage, Mode, Store};
+use crate::region::{self, Access, HeaderPage, Mode};
 use crate::ring::mpmc;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
@@ -32,8 +33,10 @@ use crate::wait::Barrier;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// The region's name.
+    /// What the region is called, as in errors: a name in POSIX shared memory, else its address.
     pub name: String,
+    /// The kind of memory.
+    pub backing: Backing,
     /// Of the format.
     pub version: u64,
     /// The kind of channel.
@@ -111,14 +114,22 @@ impl Slots {
 }
 
 impl Inspection {
-    /// Looks at the region of that name; reading permission is enough.
+    /// Looks at the region there; reading permission is enough.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
-    pub fn of(name: &str) -> Result<Self, Error> {
-        let store = FileStore::open_read_only(Name::new(name)?)?;
-        let (HeaderPage { header, schema }, geometry) = region::read_header(&store)?;
+    pub fn of<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::at(&address.try_into()?)
+    }
+
+    fn at(address: &Address) -> Result<Self, Error> {
+        let store = &*region::find(address, Access::Read)?;
+        let (HeaderPage { header, schema }, geometry) = region::read_header(store)?;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
         let (owner, mode) = store.access()?;
         let word = |offset: usize| {
@@ -128,8 +139,8 @@ impl Inspection {
         let received = word(layout::HEAD)?;
         let hint = word(layout::TAIL)?;
         let peers = |role| match geometry.flavor {
-            Flavor::Spsc => vec![region::peer_state_in(&store, role)],
-            Flavor::Mpmc => region::peer_states_in(&store, geometry.peers, role),
+            Flavor::Spsc => vec![region::peer_state_in(store, role)],
+            Flavor::Mpmc => region::peer_states_in(store, geometry.peers, role),
         };
         let (sent, slots) = match geometry.flavor {
             Flavor::Spsc => {
@@ -157,6 +168,7 @@ impl Inspection {
             receivers: peers(Role::Receiver),
             slots,
             name: store.label().into(),
+            backing: address.backing(),
         })
     }
 
@@ -179,7 +191,8 @@ impl Inspection {
 /// Whether the file of that name begins as a region does.
 fn is_region(name: &str) -> Result<bool, Error> {
     let mut magic = [0];
-    Ok(FileStore::open_read_only(Name::new(name)?)?.read(&mut magic, 0)? && magic == [layout::MAGIC])
+    let address = Place::Posix(Name::new(name)?).into();
+    Ok(region::find(&address, Access::Read)?.read(&mut magic, 0)? && magic == [layout::MAGIC])
 }
 
 impl fmt::Display for Inspection {
@@ -204,7 +217,11 @@ impl fmt::Display for Inspection {
             )?;
         }
         writeln!(f, "wake-ups   by {}", if self.membarrier { "membarrier" } else { "fences" })?;
-        writeln!(f, "memory     {} bytes, owner {}, mode {:o}", self.region_length, self.owner, self.mode)?;
+        writeln!(
+            f,
+            "memory     {}, {} bytes, owner {}, mode {:o}",
+            self.backing, self.region_length, self.owner, self.mode
+        )?;
         writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;
         for line in self.schema.lines() {
             writeln!(f, "           {line}")?;

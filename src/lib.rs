@@ -57,6 +57,7 @@
 // So that `#[derive(Payload)]`, which writes `::ringway`, works in here, too.
 extern crate self as ringway;
 
+mod address;
 mod channel;
 mod error;
 mod inspect;
@@ -71,6 +72,7 @@ mod sync;
 mod sys;
 mod wait;
 
+pub use address::{Address, Backing};
 pub use channel::Options;
 pub use error::{
     Error, Fault, RecvError, RecvTimeoutError, Role, SendError, SendSliceError, SendTimeoutError, TryRecvError,

@@ -25,6 +25,7 @@ pub use self::guard::Guard;
 pub use self::options::Options;
 pub use self::receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use self::sender::Sender;
+use crate::address::Address;
 use crate::error::{Error, Role};
 use crate::payload::Payload;
 use crate::peer::PeerState;
@@ -121,40 +122,68 @@ pub struct Channel<T, F: Flavor> {
 }
 
 impl<T: Payload, F: Flavor> Channel<T, F> {
-    /// Creates a region of that name in POSIX shared memory, all at once: whoever sees the name sees a finished region,
-    /// and a creator that dies half-way leaves nothing behind. All of its memory is reserved here.
+    /// Creates a region, all at once: whoever finds it finds a finished one, and a creator that dies half-way leaves
+    /// nothing behind. All of its memory is reserved here.
+    ///
+    /// `address` says where: a name such as `"ticks"` in POSIX shared memory, a file as in `"file:/var/lib/x.ring"`, or
+    /// another kind of memory, see [`Address`].
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
-    /// [`Error::NotMounted`], [`Error::PermissionDenied`]; MPMC: [`Error::InvalidPeers`].
-    pub fn create(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_named(name, &Request::of::<T>(F::FLAVOR), options.creation()), options)
+    /// [`Error::PermissionDenied`], [`Error::ReadOnly`]; [`Error::NotMounted`] for POSIX shared memory;
+    /// [`Error::NoDirectory`] and [`Error::NotLocal`] for files; MPMC: [`Error::InvalidPeers`].
+    pub fn create<A>(address: A, options: &Options) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::create_at(&address.try_into()?, options)
     }
 
-    /// Opens the region of that name. Its capacity and mode are its creator's; those in `options` are not looked at.
+    fn create_at(address: &Address, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::create(address, &Request::of::<T>(F::FLAVOR), options.creation()), options)
+    }
+
+    /// Opens the region at that address. Its capacity and mode are its creator's; those in `options` are not looked at.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::WrongOwner`]; [`Error::NotARegion`],
     /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`] and [`Error::Damaged`] for what
     /// is there but cannot be used.
-    pub fn attach(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_named(name, &Request::of::<T>(F::FLAVOR), options.owner), options)
+    pub fn attach<A>(address: A, options: &Options) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::attach_at(&address.try_into()?, options)
     }
 
-    /// Opens the region of that name, or creates it: of two processes that race, one creates and both attach.
+    fn attach_at(address: &Address, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::attach(address, &Request::of::<T>(F::FLAVOR), options.owner), options)
+    }
+
+    /// Opens the region at that address, or creates it: of two processes that race, one creates and both attach.
     ///
     /// With [`Options::replace_dead`], a region that nobody has open is removed first, with what is in it.
     ///
     /// # Errors
     /// As [`Channel::create`] and [`Channel::attach`].
-    pub fn open_or_create(name: &str, options: &Options) -> Result<Self, Error> {
+    pub fn open_or_create<A>(address: A, options: &Options) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let address = &address.try_into()?;
+        if !address.can_be_found() {
+            return Self::create_at(address, options);
+        }
         let backoff = Backoff::new();
         loop {
             if options.replace_dead {
-                region::remove_abandoned(name, options.owner)?;
+                region::remove_abandoned(address, options.owner)?;
             }
-            match Self::attach(name, options) {
-                Err(Error::NotFound { .. }) => match Self::create(name, options) {
+            match Self::attach_at(address, options) {
+                Err(Error::NotFound { .. }) => match Self::create_at(address, options) {
                     Err(Error::AlreadyExists { .. }) => {}
                     result => return result,
                 },
@@ -163,7 +192,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
             }
             // Lost a race; a few rounds settle every one that is not lost on purpose.
             if backoff.is_completed() {
-                return Err(Error::Removed { name: name.into() });
+                return Err(Error::Removed { name: address.to_string() });
             }
             backoff.snooze();
         }
@@ -176,7 +205,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
     pub fn anonymous(options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_anonymous(&Request::of::<T>(F::FLAVOR), options.creation()), options)
+        Self::create_at(&Address::MEMFD, options)
     }
 
     /// Opens the region behind a descriptor that another process passed.
@@ -195,7 +224,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
     pub fn heap(options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_heap(&Request::of::<T>(F::FLAVOR), options.creation()), options)
+        Self::create_at(&Address::HEAP, options)
     }
 
     fn new(region: Result<Region, Error>, options: &Options) -> Result<Self, Error> {
@@ -251,7 +280,8 @@ impl<T, F: Flavor> Channel<T, F> {
         self.region.geometry().capacity as usize
     }
 
-    /// The name, unless the region is anonymous.
+    /// What others find the region by, and errors call it: a name in POSIX shared memory, else an address; `None` if they
+    /// cannot find it.
     pub fn name(&self) -> Option<&str> {
         self.region.name()
     }

@@ -15,12 +15,18 @@ use crossbeam_utils::Backoff;
 use self::header::check_header;
 pub(crate) use self::header::{HeaderPage, Mode, Request, read_header};
 pub(crate) use self::record::{enter_roll, peer_state_in, peer_states_in, strike_off, write_record};
-use self::store::HeapStore;
-pub(crate) use self::store::{Attachment, FileStore, Store};
+#[cfg(feature = "shared_memory")]
+use self::store::FileStore;
+use self::store::Plan;
+pub(crate) use self::store::{Access, Attachment, Store, find};
+use crate::address::{Address, Backing};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry};
 use crate::peer::PeerState;
+#[cfg(feature = "shared_memory")]
+use crate::sys::entry::Entry;
 use crate::sys::membarrier;
+#[cfg(feature = "shared_memory")]
 use crate::sys::posix::Name;
 use crate::sys::process::ForkMark;
 use crate::wait::Barrier;
@@ -66,32 +72,21 @@ impl Creation {
 }
 
 impl Region {
-    /// Creates a named region, or fails with [`Error::AlreadyExists`].
-    pub(crate) fn create_named(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
-        let name = Name::new(name)?;
+    /// Creates a region, or fails with [`Error::AlreadyExists`].
+    pub(crate) fn create(address: &Address, request: &Request, how: Creation) -> Result<Self, Error> {
         let (geometry, mode) = (how.geometry(request)?, how.mode());
         let page = header::compose(request, &geometry, mode)?;
-        let store = FileStore::create(name, geometry.region_length, how.mode, &page)?;
-        Self::new(store, geometry, mode, !how.persist)
-    }
-
-    /// Creates a region without a name, in a sealed memfd.
-    pub(crate) fn create_anonymous(request: &Request, how: Creation) -> Result<Self, Error> {
-        let (geometry, mode) = (how.geometry(request)?, how.mode());
-        let page = header::compose(request, &geometry, mode)?;
-        Self::new(FileStore::create_anonymous(geometry.region_length, &page)?, geometry, mode, false)
-    }
-
-    /// Creates a region in memory of this process.
-    pub(crate) fn create_heap(request: &Request, how: Creation) -> Result<Self, Error> {
-        let (geometry, mode) = (how.geometry(request)?, how.mode());
-        Self::new(HeapStore::create(geometry.region_length, geometry.peers)?, geometry, mode, false)
+        let plan = Plan { length: geometry.region_length, peers: geometry.peers, mode: how.mode, page: &page };
+        let store = store::create(address, plan)?;
+        // A file is there to outlive its users.
+        let remove = !how.persist && address.backing() != Backing::File;
+        Self::new(store, geometry, mode, remove)
     }
 
     /// Lays a region into a file of that name which exists already and belongs to somebody else's library.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn create_within(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
-        let store = FileStore::open(Name::new(name)?)?;
+        let store = FileStore::open(Entry::of_name(&Name::new(name)?), Access::Write)?;
         let (needed, mode) = (how.geometry(request)?, how.mode());
         let available = store.length()?;
         if available < needed.region_length as u64 {
@@ -103,15 +98,14 @@ impl Region {
         let geometry = Geometry { region_length: available as usize, ..needed };
         store.overwrite(needed.region_length, &header::compose(request, &geometry, mode)?)?;
         store.announce_open()?;
-        Self::new(store, geometry, mode, false)
+        Self::new(Arc::new(store), geometry, mode, false)
     }
 
-    /// Opens a named region.
-    pub(crate) fn attach_named(name: &str, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
-        let name = Name::new(name)?;
+    /// Opens a region that others can find.
+    pub(crate) fn attach(address: &Address, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
         let backoff = Backoff::new();
         let store = loop {
-            let store = FileStore::open(name.clone())?;
+            let store = find(address, Access::Write)?;
             if store.announce_open()? && store.is_named()? {
                 break store;
             }
@@ -121,23 +115,23 @@ impl Region {
             }
             backoff.snooze();
         };
-        check_owner(&store, owner)?;
-        Self::attach(store, request)
+        check_owner(&*store, owner)?;
+        Self::check(store, request)
     }
 
     /// Opens the region behind a descriptor that came from another process.
     pub(crate) fn attach_fd(fd: OwnedFd, request: &Request) -> Result<Self, Error> {
-        Self::attach(FileStore::from_fd(fd)?, request)
+        Self::check(store::from_fd(fd)?, request)
     }
 
-    fn attach(store: FileStore, request: &Request) -> Result<Self, Error> {
-        let (geometry, mode) = check_header(&store, request)?;
+    fn check(store: Arc<dyn Store>, request: &Request) -> Result<Self, Error> {
+        let (geometry, mode) = check_header(&*store, request)?;
         mode.barrier.join()?;
         Self::new(store, geometry, mode, false)
     }
 
-    fn new(store: impl Store + 'static, geometry: Geometry, mode: Mode, remove: bool) -> Result<Self, Error> {
-        Ok(Self { store: Arc::new(store), geometry, mode, remove, mark: ForkMark::here()? })
+    fn new(store: Arc<dyn Store>, geometry: Geometry, mode: Mode, remove: bool) -> Result<Self, Error> {
+        Ok(Self { store, geometry, mode, remove, mark: ForkMark::here()? })
     }
 
     /// Takes `role`, or fails with [`Error::RoleTaken`]; of an MPMC region, any free peer index, or fails with
@@ -251,27 +245,32 @@ fn check_removable(store: &dyn Store) -> Result<(), Error> {
 ///
 /// Whoever opens a region to use it first fails to claim it, and then announces itself; so of several that do this at
 /// once, none can find another one's announcement on a region that was abandoned.
-pub(crate) fn remove_abandoned(name: &str, owner: Option<u32>) -> Result<(), Error> {
-    let store = match FileStore::open(Name::new(name)?) {
+pub(crate) fn remove_abandoned(address: &Address, owner: Option<u32>) -> Result<(), Error> {
+    let store = match find(address, Access::Write) {
         Err(Error::NotFound { .. }) => return Ok(()),
         store => store?,
     };
-    check_owner(&store, owner)?;
-    check_removable(&store)?;
+    check_owner(&*store, owner)?;
+    check_removable(&*store)?;
     if store.claim_abandoned()? {
         store.remove()?;
     }
     Ok(())
 }
 
-/// Removes the name of a region, after checking that it is one. Who is attached goes on undisturbed.
+/// Removes a region of any kind that others can find, after checking that it is one. Who is attached goes on
+/// undisturbed; the memory goes with the last of them.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotARegion`], [`Error::PermissionDenied`]; [`Error::Removed`] if somebody else was
 /// faster.
-pub fn unlink(name: &str) -> Result<(), Error> {
-    let store = FileStore::open(Name::new(name)?)?;
-    check_removable(&store)?;
+pub fn unlink<A>(address: A) -> Result<(), Error>
+where
+    A: TryInto<Address>,
+    Error: From<A::Error>,
+{
+    let store = find(&address.try_into()?, Access::Write)?;
+    check_removable(&*store)?;
     if store.remove()? { Ok(()) } else { Err(Error::Removed { name: store.label().into() }) }
 }
 

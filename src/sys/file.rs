@@ -10,6 +10,15 @@ use rustix::io::Errno;
 use super::os;
 use crate::error::Error;
 
+/// File systems that are memory, by their numbers in `statfs`: tmpfs, ramfs, hugetlbfs.
+const MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+
+/// Whether a file, or a directory, is memory, and so does not outlive the machine.
+pub(crate) fn is_memory(file: impl AsFd) -> Result<bool, Error> {
+    let kind = rustix::fs::fstatfs(file).map_err(os("fstatfs"))?.f_type;
+    Ok(MEMORY.contains(&(kind as u32)))
+}
+
 /// A sealed anonymous file of `length` bytes: no peer can truncate it, whatever it is up to.
 pub(crate) fn memfd(length: usize) -> Result<OwnedFd, Error> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -39,21 +48,40 @@ pub(crate) fn fallocate(file: BorrowedFd<'_>, needed: u64) -> Result<(), Error> 
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, needed) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT) => {
                 return Err(Error::NoSpace { needed, available: available(file) });
             }
+            Err(Errno::OPNOTSUPP) => return write_zeroes(file, needed),
             Err(errno) => return Err(os("fallocate")(errno)),
         }
     }
 }
 
-/// Bytes that the file system can still give, and the machine behind it.
+/// Gives an empty file its pages where the file system cannot do so by itself.
+fn write_zeroes(file: BorrowedFd<'_>, needed: u64) -> Result<(), Error> {
+    let zeroes = [0; 1 << 16];
+    let mut done = 0;
+    while done < needed {
+        let length = zeroes.len().min((needed - done) as usize);
+        match rustix::io::pwrite(file, &zeroes[..length], done) {
+            Ok(written) => done += written as u64,
+            Err(Errno::INTR) => {}
+            Err(Errno::NOSPC | Errno::FBIG | Errno::DQUOT) => {
+                return Err(Error::NoSpace { needed, available: available(file) });
+            }
+            Err(errno) => return Err(os("pwrite")(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that the file system can still give, and the machine behind it if it is memory.
 fn available(file: BorrowedFd<'_>) -> u64 {
     let mount = match rustix::fs::fstatvfs(file) {
         Ok(stat) if stat.f_blocks > 0 => stat.f_bavail.saturating_mul(stat.f_frsize),
         _ => u64::MAX,
     };
-    mount.min(memory_available())
+    if is_memory(file).unwrap_or(false) { mount.min(memory_available()) } else { mount }
 }
 
 /// Memory and swap that can be had without taking it from somebody; unlimited if /proc does not tell.

@@ -4,6 +4,8 @@
 //! word would not tell the user what to do.
 
 pub(crate) mod clock;
+pub(crate) mod disk;
+pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod heap;

@@ -77,3 +77,12 @@ impl Drop for Name {
         let _ = fs::remove_dir(self.path());
     }
 }
+
+/// So that a name can stand where an address is asked for.
+impl TryFrom<&Name> for ringway::Address {
+    type Error = ringway::Error;
+
+    fn try_from(name: &Name) -> Result<Self, ringway::Error> {
+        name.0.parse()
+    }
+}

@@ -188,7 +188,7 @@ fn where_it_is_read_only(_: &str) -> Result<(), String> {
         ];
         for (call, result) in calls {
             let remedy = "mount -o remount,rw /dev/shm";
-            assert_refused!(call => result, Error::Unsupported { .. }, "/dev/shm", "read-only", remedy);
+            assert_refused!(call => result, Error::ReadOnly { path } if path == SHM, "read-only", remedy);
         }
         // Looking is still possible.
         assert_eq!(Inspection::of("ticks").expect("it is readable").capacity, 1024);

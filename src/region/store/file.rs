@@ -1,60 +1,68 @@
-//! Files as stores: POSIX shared memory and memfds. The leases are locks on the file itself.
+//! Files as stores: POSIX shared memory, files of any directory, and memfds. The leases are locks on the file itself.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use super::{Attachment, Store};
+use super::{Access, Attachment, Store};
 use crate::error::{Error, Role};
 use crate::layout;
 use crate::lease;
 use crate::memory::Memory;
 use crate::region::header::Page;
-use crate::sys::file;
+use crate::sys::entry::Entry;
 use crate::sys::map::Mapping;
-use crate::sys::posix::{self, Name};
+use crate::sys::{disk, file, os};
 
 /// A file, or a description of it.
 #[derive(Debug)]
 pub(crate) struct FileStore {
     file: File,
-    name: Option<Name>,
+    entry: Option<Entry>,
 }
 
 impl FileStore {
     /// A named file with this header, all at once.
-    pub(crate) fn create(name: Name, length: usize, mode: u32, page: &Page) -> Result<Self, Error> {
-        let file = File::from(posix::create_unnamed(&name, length, mode)?);
-        lease::announce_open(file.as_fd())?;
-        write_header(&file, page)?;
-        posix::link(file.as_fd(), &name)?;
-        Ok(Self { file, name: Some(name) })
+    pub(crate) fn create(entry: Entry, length: usize, mode: u32, page: &Page) -> Result<Self, Error> {
+        let draft = entry.draft(length, mode)?;
+        lease::announce_open(draft.file())?;
+        write_header(draft.file(), page)?;
+        let on_disk = !file::is_memory(draft.file())?;
+        // The name must not come to the disk before what it leads to.
+        if on_disk {
+            disk::sync(draft.file())?;
+        }
+        let file = File::from(draft.publish()?);
+        if on_disk {
+            entry.sync()?;
+        }
+        Ok(Self { file, entry: Some(entry) })
     }
 
     /// A sealed file with this header, and without a name.
     pub(crate) fn create_anonymous(length: usize, page: &Page) -> Result<Self, Error> {
-        let file = File::from(file::memfd(length)?);
-        write_header(&file, page)?;
-        Ok(Self { file, name: None })
+        let file = file::memfd(length)?;
+        write_header(file.as_fd(), page)?;
+        Ok(Self { file: file.into(), entry: None })
     }
 
-    /// The file of that name, for reading and writing.
-    pub(crate) fn open(name: Name) -> Result<Self, Error> {
-        Ok(Self { file: File::from(posix::open(&name)?), name: Some(name) })
-    }
-
-    /// The file of that name, for reading only.
-    pub(crate) fn open_read_only(name: Name) -> Result<Self, Error> {
-        Ok(Self { file: File::from(posix::open_read_only(&name)?), name: Some(name) })
+    /// The file of that name.
+    pub(crate) fn open(entry: Entry, access: Access) -> Result<Self, Error> {
+        let file = match access {
+            Access::Write => entry.open()?,
+            Access::Read => entry.open_read_only()?,
+        };
+        Ok(Self { file: file.into(), entry: Some(entry) })
     }
 
     /// The file behind a descriptor.
     pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
-        let store = Self { file: File::from(fd), name: None };
+        let store = Self { file: fd.into(), entry: None };
         file::check_regular(store.file.as_fd(), store.label())?;
+        disk::check_local(&store.file, store.label())?;
         Ok(store)
     }
 
@@ -63,8 +71,8 @@ impl FileStore {
     pub(crate) fn overwrite(&self, length: usize, page: &Page) -> Result<(), Error> {
         file::fallocate(self.file.as_fd(), self.length()?)?;
         let zeroes = [0; layout::PAGE];
-        (0..length).step_by(layout::PAGE).try_for_each(|offset| write(&self.file, &zeroes, offset))?;
-        write_header(&self.file, page)
+        (0..length).step_by(layout::PAGE).try_for_each(|offset| write(self.file.as_fd(), &zeroes, offset))?;
+        write_header(self.file.as_fd(), page)
     }
 
     fn metadata(&self) -> Result<std::fs::Metadata, Error> {
@@ -72,12 +80,20 @@ impl FileStore {
     }
 }
 
-fn write(file: &File, bytes: &[u8], offset: usize) -> Result<(), Error> {
-    file.write_all_at(bytes, offset as u64).map_err(|source| Error::Os { call: "pwrite", source })
+fn write(file: BorrowedFd<'_>, mut bytes: &[u8], offset: usize) -> Result<(), Error> {
+    let mut offset = offset as u64;
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(written) => (bytes, offset) = (&bytes[written..], offset + written as u64),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(os("pwrite")(errno)),
+        }
+    }
+    Ok(())
 }
 
 /// Writes the header page, its magic last.
-fn write_header(file: &File, page: &Page) -> Result<(), Error> {
+fn write_header(file: BorrowedFd<'_>, page: &Page) -> Result<(), Error> {
     let (magic, rest) = page.split_at(1);
     write(file, rest.as_bytes(), size_of_val(magic))?;
     write(file, magic.as_bytes(), 0)
@@ -132,7 +148,7 @@ impl Store for FileStore {
     }
 
     fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(Name::as_str)
+        self.entry.as_ref().map(Entry::label)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -140,10 +156,10 @@ impl Store for FileStore {
     }
 
     fn is_named(&self) -> Result<bool, Error> {
-        self.name.as_ref().map_or(Ok(false), |name| posix::leads_to(name, self.file.as_fd()))
+        self.entry.as_ref().map_or(Ok(false), |entry| entry.leads_to(self.file.as_fd()))
     }
 
     fn remove(&self) -> Result<bool, Error> {
-        self.name.as_ref().map_or(Ok(false), |name| posix::unlink_if_same(self.file.as_fd(), name))
+        self.entry.as_ref().map_or(Ok(false), |entry| entry.unlink_if_same(self.file.as_fd()))
     }
 }

@@ -4,14 +4,17 @@ mod file;
 mod heap;
 
 use core::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub(crate) use self::file::FileStore;
-pub(crate) use self::heap::HeapStore;
+pub(super) use self::file::FileStore;
+use self::heap::HeapStore;
+use super::header::Page;
+use crate::address::{Address, Place};
 use crate::error::{Error, Role};
 use crate::lease;
 use crate::memory::Memory;
+use crate::sys::entry::Entry;
 
 /// What errors call a region without a name.
 const ANONYMOUS: &str = "(descriptor)";
@@ -88,6 +91,57 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn claim_abandoned(&self) -> Result<bool, Error> {
         self.locks().map_or(Ok(false), lease::claim_abandoned)
     }
+}
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To look at it.
+    Read,
+    /// To take roles, or to remove it.
+    Write,
+}
+
+/// What a new store is to be like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'p> {
+    /// In bytes.
+    pub(super) length: usize,
+    /// Leases that can be held.
+    pub(super) peers: usize,
+    /// Permission bits.
+    pub(super) mode: u32,
+    /// The header.
+    pub(super) page: &'p Page,
+}
+
+/// Makes new memory, which appears under its name with its header in it, all at once.
+pub(super) fn create(address: &Address, plan: Plan<'_>) -> Result<Arc<dyn Store>, Error> {
+    let Plan { length, peers, mode, page } = plan;
+    Ok(match address.place() {
+        Place::Posix(name) => Arc::new(FileStore::create(Entry::of_name(name), length, mode, page)?),
+        Place::File(path) => Arc::new(FileStore::create(Entry::of_path(path)?, length, mode, page)?),
+        Place::Memfd => Arc::new(FileStore::create_anonymous(length, page)?),
+        Place::Heap => Arc::new(HeapStore::create(length, peers)?),
+    })
+}
+
+/// Opens the memory of that name. What it contains is still to be checked.
+pub(crate) fn find(address: &Address, access: Access) -> Result<Arc<dyn Store>, Error> {
+    Ok(match address.place() {
+        Place::Posix(name) => Arc::new(FileStore::open(Entry::of_name(name), access)?),
+        Place::File(path) => Arc::new(FileStore::open(Entry::of_path(path)?, access)?),
+        Place::Memfd | Place::Heap => {
+            let reason =
+                "this kind of memory has no name by which it could be found; create it, and inherit or pass it";
+            return Err(Error::InvalidName { name: address.to_string(), reason });
+        }
+    })
+}
+
+/// The memory behind a descriptor.
+pub(super) fn from_fd(fd: OwnedFd) -> Result<Arc<dyn Store>, Error> {
+    Ok(Arc::new(FileStore::from_fd(fd)?))
 }
 
 /// A role taken: the memory, and the lease that lasts as long as this value.

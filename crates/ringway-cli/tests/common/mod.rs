@@ -80,6 +80,15 @@ impl Deref for Name {
     }
 }
 
+/// So that a name can stand where an address is asked for.
+impl TryFrom<&Name> for ringway::Address {
+    type Error = ringway::Error;
+
+    fn try_from(name: &Name) -> Result<Self, ringway::Error> {
+        name.0.parse()
+    }
+}
+
 impl Drop for Name {
     fn drop(&mut self) {
         let left = self.exists();
