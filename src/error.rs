@@ -169,6 +169,15 @@ pub enum Error {
         /// Value in the region.
         found: u64,
     },
+    /// The machine stopped while a file was in use, or after its last user had been killed: what has come to the disk is
+    /// a mixture of moments, so none of it is believed.
+    #[error(
+        "the machine was restarted while `{name}` was in use, and its messages cannot be trusted: discard it with ringway::unlink, or with Options::replace_dead"
+    )]
+    MachineCrashed {
+        /// Of the region.
+        name: String,
+    },
     /// So many peers cannot be told apart, or so few not exchange anything.
     #[error("a channel cannot have {peers} peers: choose 2 to {most} with Options::peers")]
     InvalidPeers {

@@ -55,6 +55,9 @@ pub struct Inspection {
     pub fingerprint: u64,
     /// Printable description of the payload.
     pub schema: String,
+    /// Whether the machine stopped while this file was in use, so that its messages cannot be trusted and nobody can
+    /// attach.
+    pub crashed: bool,
     /// Bytes of memory.
     pub region_length: u64,
     /// Tells two regions of one name apart.
@@ -129,7 +132,7 @@ impl Inspection {
 
     fn at(address: &Address) -> Result<Self, Error> {
         let store = &*region::find(address, Access::Read)?;
-        let (HeaderPage { header, schema }, geometry) = region::read_header(store)?;
+        let (HeaderPage { header, schema, crashed }, geometry) = region::read_header(store)?;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
         let (owner, mode) = store.access()?;
         let word = |offset: usize| {
@@ -160,6 +163,7 @@ impl Inspection {
             payload_size,
             fingerprint,
             schema,
+            crashed,
             region_length,
             instance,
             mode,
@@ -222,6 +226,9 @@ impl fmt::Display for Inspection {
             "memory     {}, {} bytes, owner {}, mode {:o}",
             self.backing, self.region_length, self.owner, self.mode
         )?;
+        if self.crashed {
+            writeln!(f, "crashed    the machine was restarted while this was in use; it can only be removed")?;
+        }
         writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;
         for line in self.schema.lines() {
             writeln!(f, "           {line}")?;

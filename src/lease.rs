@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Role};
+use crate::layout;
 use crate::sys::lock::{self, Kind};
 
 /// Byte of peer index 0.
@@ -78,7 +79,12 @@ pub(crate) fn acquire_one(
 ///
 /// A query that fails counts as held: that is merely conservative.
 pub(crate) fn is_held(file: BorrowedFd<'_>, index: usize) -> bool {
-    lock::is_locked(file, FIRST_BYTE + index as u64).unwrap_or(true)
+    lock::is_locked(file, FIRST_BYTE + index as u64, 1).unwrap_or(true)
+}
+
+/// Whether anybody holds any lease.
+pub(crate) fn is_any_held(file: BorrowedFd<'_>) -> bool {
+    lock::is_locked(file, FIRST_BYTE, layout::MPMC_PEERS_MAX as u64).unwrap_or(true)
 }
 
 /// Adds the description behind `file` to those that hold `role`, for as long as it holds its lease.
@@ -92,7 +98,7 @@ pub(crate) fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
 
 /// Whether anybody holds `role`.
 pub(crate) fn is_role_held(file: BorrowedFd<'_>, role: Role) -> bool {
-    lock::is_locked(file, role_byte(role)).unwrap_or(true)
+    lock::is_locked(file, role_byte(role), 1).unwrap_or(true)
 }
 
 /// Announces that the description behind `file` has the region open; `false` if somebody is throwing it away.

@@ -291,6 +291,23 @@ impl<T, F: Flavor> Channel<T, F> {
         self.region.fd()
     }
 
+    /// Waits until everything that was sent and received so far is on the disk of a [`File`](crate::Backing::File), name
+    /// included, and says whether the file is *clean* there.
+    ///
+    /// `true`: nobody holds an end, and should the machine crash now, every message is there afterwards. That stays so
+    /// until somebody opens an end. `false`: somebody holds one, and goes on writing; or the memory is of a kind that does
+    /// not outlive the machine.
+    ///
+    /// The file becomes clean by itself, too, when the last end is dropped, which therefore waits for the disk. If the
+    /// machine crashes while a file is in use, the disk holds a mixture of moments: then, and also if the last user was
+    /// killed and the machine restarted before anybody called this, attaching fails with [`Error::MachineCrashed`].
+    ///
+    /// # Errors
+    /// [`Error::Os`] if the disk fails.
+    pub fn sync(&self) -> Result<bool, Error> {
+        self.region.sync()
+    }
+
     /// Removes the name now, if it still leads to this region; whether it did. Who is attached goes on.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use super::store::Store;
 use crate::error::Error;
 use crate::layout::{self, Flavor, Geometry, Header, PAGE};
 use crate::payload::{Payload, Schema};
+use crate::sys::process;
 use crate::wait::Barrier;
 
 /// What a program wants of a region: the kind of channel, and the type of its messages.
@@ -94,6 +95,8 @@ pub(super) fn compose(request: &Request, geometry: &Geometry, mode: Mode) -> Res
 pub(crate) struct HeaderPage {
     pub(crate) header: Header,
     pub(crate) schema: String,
+    /// Whether the machine stopped while the region was in use.
+    pub(crate) crashed: bool,
 }
 
 /// Reads the header into private memory and checks everything that does not depend on the payload type.
@@ -159,14 +162,20 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
     if header.checksum != checksum {
         return damaged("checksum of the header", checksum, header.checksum);
     }
+    let usage = words[layout::USAGE / 8];
+    if usage != 0 && !store.is_on_disk() {
+        return damaged("usage", 0, usage);
+    }
     let schema = &page[layout::SCHEMA..][..header.schema_length as usize];
     let schema = String::from_utf8_lossy(schema).into_owned();
-    Ok((HeaderPage { header, schema }, Geometry { region_length: length as usize, ..geometry }))
+    // A region that this boot has not seen yet is clean, or it was in use when the machine stopped.
+    let crashed = usage & layout::BOOT != 0 && usage & layout::BOOT != process::boot(layout::BOOT)?;
+    Ok((HeaderPage { header, schema, crashed }, Geometry { region_length: length as usize, ..geometry }))
 }
 
 /// Checks everything, including that the messages are the ones that this program means.
 pub(super) fn check_header(store: &dyn Store, request: &Request) -> Result<(Geometry, Mode), Error> {
-    let (HeaderPage { header, schema }, geometry) = read_header(store)?;
+    let (HeaderPage { header, schema, crashed }, geometry) = read_header(store)?;
     let name = store.label();
     if geometry.flavor != request.flavor {
         let (expected, found) = (request.flavor.name(), geometry.flavor.name());
@@ -188,6 +197,9 @@ pub(super) fn check_header(store: &dyn Store, request: &Request) -> Result<(Geom
         });
         let expected = expected.to_owned();
         return Err(Error::PayloadMismatch { name: name.into(), difference, expected, found: schema });
+    }
+    if crashed {
+        return Err(Error::MachineCrashed { name: name.into() });
     }
     Ok((geometry, Mode::of(header.flags)))
 }

@@ -189,6 +189,11 @@ impl Region {
         peer_states_in(&*self.store, self.geometry.peers, role)
     }
 
+    /// Waits until everything is on the disk; whether the region is clean there.
+    pub(crate) fn sync(&self) -> Result<bool, Error> {
+        self.store.sync()
+    }
+
     /// Removes the name, if it still leads to this region; `false` if not.
     pub(crate) fn unlink(&self) -> Result<bool, Error> {
         self.store.remove()

@@ -304,3 +304,66 @@ fn sweep(directory: &OwnedFd) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that goes with this value.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("ringway-entry-{}-{name}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(&self.0).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// As where the file system knows no files without names.
+    fn named_draft(entry: &Entry) -> Draft<'_> {
+        let directory = entry.directory().unwrap();
+        let (file, temporary) = entry.temporary(&directory).unwrap();
+        Draft { entry, directory, file, temporary: Some(temporary) }
+    }
+
+    #[test]
+    fn a_draft_with_a_name_becomes_the_entry_or_nothing() {
+        let scratch = Scratch::new("publish");
+        let entry = Entry::of_path(&scratch.0.join("x")).unwrap();
+        let (first, second) = (named_draft(&entry), named_draft(&entry));
+        assert_eq!(scratch.names().len(), 2);
+        let file = first.publish().unwrap();
+        assert!(entry.leads_to(file.as_fd()).unwrap());
+        assert!(matches!(second.publish(), Err(Error::AlreadyExists { .. })));
+        assert_eq!(scratch.names(), ["x"]);
+        drop(named_draft(&entry));
+        assert_eq!(scratch.names(), ["x"]);
+    }
+
+    #[test]
+    fn drafts_of_the_dead_are_swept_and_those_of_the_living_are_not() {
+        let scratch = Scratch::new("sweep");
+        let entry = Entry::of_path(&scratch.0.join("x")).unwrap();
+        let (mut killed, living) = (named_draft(&entry), named_draft(&entry));
+        let Temporary { name, _guard } = killed.temporary.take().unwrap();
+        drop(_guard);
+        assert!(scratch.names().contains(&name));
+        let third = named_draft(&entry);
+        assert!(!scratch.names().contains(&name));
+        assert_eq!(scratch.names().len(), 2);
+        drop((living, third));
+        assert!(scratch.names().is_empty());
+    }
+}

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use std::os::fd::BorrowedFd;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mmap, msync, munmap};
 
 use super::os;
 use crate::error::Error;
@@ -43,6 +43,13 @@ impl Mapping {
     /// The first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base.cast()
+    }
+
+    /// Waits until the first `length` bytes are on the disk.
+    pub(crate) fn sync(&self, length: usize) -> Result<(), Error> {
+        assert!(length <= self.length);
+        // SAFETY: the range lies in this mapping, and nothing is invalidated.
+        unsafe { msync(self.base.as_ptr(), length, MsyncFlags::SYNC) }.map_err(os("msync"))
     }
 
     /// Bytes mapped.

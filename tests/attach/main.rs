@@ -4,6 +4,7 @@
 //! Trials run one after the other, so that each can count the descriptors, mappings and names that it leaves behind.
 
 mod child;
+mod disk;
 mod exhaustion;
 mod expect;
 mod header;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         ("races", races::CASES),
         ("exhaustion", exhaustion::CASES),
         ("places", places::CASES),
+        ("disk", disk::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();

@@ -96,7 +96,7 @@ pub(crate) fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong
     }
 }
 
-fn mount_memory(target: &str, options: &str) -> Result<(), String> {
+pub(crate) fn mount_memory(target: &str, options: &str) -> Result<(), String> {
     mount("none", target, "tmpfs", 0, options)
 }
 
@@ -134,7 +134,7 @@ fn works(channel: &Channel<u64>) {
 }
 
 /// Plays in mounts of its own, and leaves nothing behind in the process.
-fn in_own_mounts(scene: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn in_own_mounts(scene: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     enter_own_mounts()?;
     let before = Behind::here();
     scene()?;

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use super::{Access, Attachment, Store};
+use super::{Access, Attachment, Hold, Store};
 use crate::error::{Error, Role};
 use crate::layout;
 use crate::lease;
 use crate::memory::Memory;
 use crate::region::header::Page;
+use crate::sync::Ordering;
 use crate::sys::entry::Entry;
 use crate::sys::map::Mapping;
+use crate::sys::process::{self, ForkMark};
 use crate::sys::{disk, file, os};
 
 /// A file, or a description of it.
@@ -22,6 +24,58 @@ use crate::sys::{disk, file, os};
 pub(crate) struct FileStore {
     file: File,
     entry: Option<Entry>,
+    on_disk: bool,
+}
+
+/// A role in a file on a disk: after the last one, the file is clean.
+///
+/// # The usage word
+///
+/// It has to say *in use* on the disk before anything else that a role writes can come there, and *clean* only after
+/// everything that roles wrote. So whoever takes a role (1) takes the lease, (2) writes this boot and the next generation
+/// into the word, (3) waits until it is on the disk, and only then touches the ring. Whoever ends a role (a) reads the
+/// word, (b) asks whether any lease is held, (c) if not, waits until the whole file is on the disk, and (d) replaces
+/// exactly the word that it read by the clean one of that generation. Whoever did (1) before (b) is seen there; whoever
+/// did it later does (2) after it, so that (d) fails, or (2) follows (d). Killed anywhere, the word says *in use*.
+#[derive(Debug)]
+struct Usage {
+    /// `None` once it is being dropped.
+    mapping: Option<Mapping>,
+    store: Arc<FileStore>,
+    mark: ForkMark,
+}
+
+impl Usage {
+    fn begin(mapping: Mapping, store: &Arc<FileStore>) -> Result<Self, Error> {
+        let usage = Self { mapping: Some(mapping), store: Arc::clone(store), mark: ForkMark::here()? };
+        let mapping = usage.mapping.as_ref().expect("it was just put there");
+        let boot = process::boot(layout::BOOT)?;
+        // Relaxed, here and in `clean`: what counts is the order in which the disk sees it.
+        let mark = |usage: u64| Some((usage | layout::BOOT).wrapping_add(1) | boot);
+        let _ = memory(mapping).word(layout::USAGE).fetch_update(Ordering::Relaxed, Ordering::Relaxed, mark);
+        mapping.sync(layout::PAGE)?;
+        Ok(usage)
+    }
+}
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        drop(self.mapping.take());
+        if self.mark.is_ours() {
+            // Nobody is left to tell; the file then stays marked as in use.
+            let _ = self.store.clean();
+        }
+    }
+}
+
+/// The words of a mapping, to be used no longer than it.
+fn memory(mapping: &Mapping) -> Memory {
+    // SAFETY: the mapping is page-aligned and as long as said, which is at least two pages of a region; whoever calls keeps
+    // it beside what is returned; and its bytes are accessed through `Memory` only.
+    #[allow(unsafe_code)]
+    unsafe {
+        Memory::mapped(mapping.base(), mapping.length())
+    }
 }
 
 impl FileStore {
@@ -39,14 +93,14 @@ impl FileStore {
         if on_disk {
             entry.sync()?;
         }
-        Ok(Self { file, entry: Some(entry) })
+        Ok(Self { file, entry: Some(entry), on_disk })
     }
 
     /// A sealed file with this header, and without a name.
     pub(crate) fn create_anonymous(length: usize, page: &Page) -> Result<Self, Error> {
         let file = file::memfd(length)?;
         write_header(file.as_fd(), page)?;
-        Ok(Self { file: file.into(), entry: None })
+        Ok(Self { file: file.into(), entry: None, on_disk: false })
     }
 
     /// The file of that name.
@@ -55,12 +109,12 @@ impl FileStore {
             Access::Write => entry.open()?,
             Access::Read => entry.open_read_only()?,
         };
-        Ok(Self { file: file.into(), entry: Some(entry) })
+        Ok(Self { on_disk: !file::is_memory(&file)?, file: file.into(), entry: Some(entry) })
     }
 
     /// The file behind a descriptor.
     pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
-        let store = Self { file: fd.into(), entry: None };
+        let store = Self { on_disk: !file::is_memory(&fd)?, file: fd.into(), entry: None };
         file::check_regular(store.file.as_fd(), store.label())?;
         disk::check_local(&store.file, store.label())?;
         Ok(store)
@@ -73,6 +127,25 @@ impl FileStore {
         let zeroes = [0; layout::PAGE];
         (0..length).step_by(layout::PAGE).try_for_each(|offset| write(self.file.as_fd(), &zeroes, offset))?;
         write_header(self.file.as_fd(), page)
+    }
+
+    /// Marks a file on a disk as clean, if nobody holds a role; whether it is.
+    fn clean(&self) -> Result<bool, Error> {
+        let mut usage = [0];
+        if !self.read(&mut usage, layout::USAGE)? || lease::is_any_held(self.file.as_fd()) {
+            return Ok(false);
+        }
+        let [usage] = usage;
+        disk::sync(self.file.as_fd())?;
+        if usage & layout::BOOT == 0 {
+            return Ok(true);
+        }
+        let mapping = Mapping::new(self.file.as_fd(), 2 * layout::PAGE)?;
+        let (word, clean) = (memory(&mapping), usage & !layout::BOOT);
+        let replaced =
+            word.word(layout::USAGE).compare_exchange(usage, clean, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        mapping.sync(layout::PAGE)?;
+        Ok(replaced)
     }
 
     fn metadata(&self) -> Result<std::fs::Metadata, Error> {
@@ -135,11 +208,10 @@ impl Store for FileStore {
             return Err(Error::Damaged { name, field: "the length of its file", expected, found });
         }
         let mapping = Mapping::new(fresh.as_fd(), length)?;
-        // SAFETY: the mapping is page-aligned and as long as said; it lives in the same value as `memory`, and its bytes
-        // are accessed through `Memory` only.
-        #[allow(unsafe_code)]
-        let memory = unsafe { Memory::mapped(mapping.base(), mapping.length()) };
-        Ok(Some(Attachment { memory, index, _hold: Box::new(mapping) }))
+        let memory = memory(&mapping);
+        let hold: Box<dyn Hold> =
+            if self.on_disk { Box::new(Usage::begin(mapping, &self)?) } else { Box::new(mapping) };
+        Ok(Some(Attachment { memory, index, _hold: hold }))
     }
 
     fn access(&self) -> Result<(u32, u32), Error> {
@@ -153,6 +225,18 @@ impl Store for FileStore {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+
+    fn is_on_disk(&self) -> bool {
+        self.on_disk
+    }
+
+    fn sync(&self) -> Result<bool, Error> {
+        if !self.on_disk {
+            return Ok(false);
+        }
+        disk::sync(self.file.as_fd())?;
+        self.clean()
     }
 
     fn is_named(&self) -> Result<bool, Error> {

@@ -62,6 +62,17 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether it outlives the machine.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
+
+    /// Waits until everything that was written so far is on the disk; whether the region is clean there, so that a crash
+    /// of the machine loses nothing unless somebody takes a role first.
+    fn sync(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// Whether the name leads to this very memory.
     fn is_named(&self) -> Result<bool, Error> {
         Ok(false)
