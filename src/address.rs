@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::sys::posix::Name;
+use crate::sys::sysv::Key;
 
 /// The kind of memory that a channel lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +14,8 @@ use crate::sys::posix::Name;
 pub enum Backing {
     /// POSIX shared memory: a name in /dev/shm.
     Posix,
+    /// System V shared memory: a key.
+    SystemV,
     /// A file in any directory of a local file system; it outlives its users, and a clean end of the machine.
     File,
     /// A sealed anonymous file: for children, and for those to whom its descriptor is passed.
@@ -23,7 +26,7 @@ pub enum Backing {
 
 impl Backing {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Posix, Self::File, Self::Memfd, Self::Heap];
+    pub const ALL: [Self; 5] = [Self::Posix, Self::SystemV, Self::File, Self::Memfd, Self::Heap];
 
     /// What an [`Address`] of this kind begins with.
     ///
@@ -34,6 +37,7 @@ impl Backing {
     pub const fn scheme(self) -> &'static str {
         match self {
             Self::Posix => "posix:",
+            Self::SystemV => "sysv:",
             Self::File => "file:",
             Self::Memfd => "memfd:",
             Self::Heap => "heap:",
@@ -52,6 +56,10 @@ impl fmt::Display for Backing {
 /// | address | memory |
 /// |---|---|
 /// | `ticks`, `posix:ticks` | POSIX shared memory of that name, which contains no slash |
+/// | `sysv:0x1234`, `sysv:4660` | System V shared memory of that key |
+/// | `sysv:PATH#A`, `sysv:PATH#7` | the same, of the key that `ftok` makes of a file and a letter or a number up to 255 |
+/// | `sysv:private`, `sysv:` | new System V shared memory without a key; the channel then tells its `sysv:id=N` |
+/// | `sysv:id=N` | System V shared memory of that id, as `ipcs -m` shows it |
 /// | `file:/var/lib/x.ring`, `file:x.ring` | that file; a relative path starts at the working directory |
 /// | `memfd:` | a new sealed anonymous file |
 /// | `heap:` | new memory of this process |
@@ -76,6 +84,7 @@ pub struct Address(Place);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Posix(Name),
+    SystemV(Key),
     File(PathBuf),
     Memfd,
     Heap,
@@ -91,6 +100,7 @@ impl Address {
     pub fn backing(&self) -> Backing {
         match self.0 {
             Place::Posix(_) => Backing::Posix,
+            Place::SystemV(_) => Backing::SystemV,
             Place::File(_) => Backing::File,
             Place::Memfd => Backing::Memfd,
             Place::Heap => Backing::Heap,
@@ -99,7 +109,7 @@ impl Address {
 
     /// Whether others could find memory by it.
     pub(crate) fn can_be_found(&self) -> bool {
-        !matches!(self.0, Place::Memfd | Place::Heap)
+        !matches!(self.0, Place::Memfd | Place::Heap | Place::SystemV(Key::Private))
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -121,6 +131,10 @@ impl FromStr for Address {
         let invalid = |reason| Err(Error::InvalidName { name: text.into(), reason });
         let place = match scheme {
             "posix" => Place::Posix(Name::new(rest)?),
+            "sysv" => match Key::parse(rest) {
+                Ok(key) => Place::SystemV(key),
+                Err(reason) => return invalid(reason),
+            },
             "file" if rest.contains('\0') => return invalid("it contains a zero byte"),
             "file" if PathBuf::from(rest).file_name().is_none() || rest.ends_with('/') => {
                 return invalid("it names no file; write for example file:/var/lib/x.ring");
@@ -133,7 +147,7 @@ impl FromStr for Address {
             "heap" => Place::Heap,
             _ => {
                 return invalid(
-                    "what precedes its colon is none of posix, file, memfd and heap; \
+                    "what precedes its colon is none of posix, sysv, file, memfd and heap; \
                      a name with a colon in shared memory is written posix:NAME",
                 );
             }
@@ -147,6 +161,7 @@ impl fmt::Display for Address {
         f.write_str(self.backing().scheme())?;
         match &self.0 {
             Place::Posix(name) => f.write_str(name.as_str()),
+            Place::SystemV(key) => key.fmt(f),
             Place::File(path) => path.display().fmt(f),
             Place::Memfd | Place::Heap => Ok(()),
         }
@@ -196,6 +211,16 @@ mod tests {
             ("file:/var/lib/x.ring", "file:/var/lib/x.ring"),
             ("file:x.ring", "file:x.ring"),
             ("file:/tmp/a:b c#%20", "file:/tmp/a:b c#%20"),
+            ("sysv:0x1234", "sysv:0x1234"),
+            ("sysv:4660", "sysv:0x1234"),
+            ("sysv:0xffffffff", "sysv:0xffffffff"),
+            ("sysv:/etc/passwd#A", "sysv:/etc/passwd#A"),
+            ("sysv:/etc/passwd#65", "sysv:/etc/passwd#A"),
+            ("sysv:a#b#7", "sysv:a#b#7"),
+            ("sysv:x#/", "sysv:x#47"),
+            ("sysv:", "sysv:private"),
+            ("sysv:private", "sysv:private"),
+            ("sysv:id=7", "sysv:id=7"),
             ("memfd:", "memfd:"),
             ("heap:", "heap:"),
         ] {
@@ -212,10 +237,20 @@ mod tests {
             ("", "empty"),
             ("posix:", "empty"),
             ("posix:/ticks", "slash"),
-            ("ticks:eu", "none of posix, file"),
-            ("http://localhost/x", "none of posix, file"),
-            (":", "none of posix, file"),
-            ("POSIX:ticks", "none of posix, file"),
+            ("ticks:eu", "none of posix, sysv"),
+            ("http://localhost/x", "none of posix, sysv"),
+            (":", "none of posix, sysv"),
+            ("POSIX:ticks", "none of posix, sysv"),
+            ("sysv:0", "sysv:private"),
+            ("sysv:ticks", "0x1234 for a key"),
+            ("sysv:-1", "0x1234 for a key"),
+            ("sysv:0x100000000", "0x1234 for a key"),
+            ("sysv:id=-1", "0x1234 for a key"),
+            ("sysv:#A", "0x1234 for a key"),
+            ("sysv:/etc#", "1 to 255"),
+            ("sysv:/etc#0", "1 to 255"),
+            ("sysv:/etc#256", "1 to 255"),
+            ("sysv:/etc#ab", "1 to 255"),
             ("file:", "names no file"),
             ("file:/", "names no file"),
             ("file:/tmp/..", "names no file"),

@@ -103,6 +103,32 @@ pub enum Error {
         /// Bytes that were free.
         available: u64,
     },
+    /// A limit that the administrator set.
+    #[error("{needed} {what} are needed, and {limit} allowed: raise the limit in {path}, or use posix:NAME")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// How much of it is needed.
+        needed: u64,
+        /// How much of it may be.
+        limit: u64,
+        /// Where the kernel shows the limit.
+        path: &'static str,
+    },
+    /// The file that a System V key is made of is not there.
+    #[error("no file {path} to make a System V key of: create it first, and do not replace it while it is used")]
+    NoKeyFile {
+        /// As given.
+        path: String,
+    },
+    /// Another process has begun to create the region and has not finished.
+    #[error(
+        "region `{name}` is being created by another process: try again; if that process is stopped, resume or kill it"
+    )]
+    NotReady {
+        /// Of the region.
+        name: String,
+    },
     /// The capacity is zero, or too large for the machine.
     #[error("invalid capacity {capacity} for messages of {payload_size} bytes: {reason}")]
     InvalidCapacity {

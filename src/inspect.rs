@@ -4,7 +4,6 @@
 //! snapshot of moments that lie close together.
 
 use core::fmt;
-use std::fs;
 
 use crate::address::{Address, Backing, Place};
 use crate::error::{Error, Role};
@@ -181,22 +180,29 @@ impl Inspection {
     /// # Errors
     /// [`Error::NotMounted`].
     pub fn names() -> Result<Vec<String>, Error> {
-        let _mounted = posix::directory()?;
-        let entries = fs::read_dir(posix::DIRECTORY).map_err(|source| Error::Os { call: "readdir", source })?;
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| is_region(name).unwrap_or(false))
-            .collect();
+        let mut names = posix::names()?;
+        names.retain(|name| Name::new(name).is_ok_and(|name| is_region(&Place::Posix(name).into())));
         names.sort();
         Ok(names)
     }
+
+    /// The addresses of all regions that this user can read, in POSIX and in System V shared memory; files are found by
+    /// their paths only.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`].
+    pub fn addresses() -> Result<Vec<Address>, Error> {
+        let named = |name: String| Name::new(&name).map(|name| Place::Posix(name).into());
+        let posix = Self::names()?.into_iter().filter_map(|name| named(name).ok());
+        Ok(posix.chain(region::segments()?.into_iter().filter(is_region)).collect())
+    }
 }
 
-/// Whether the file of that name begins as a region does.
-fn is_region(name: &str) -> Result<bool, Error> {
+/// Whether what is there begins as a region does.
+fn is_region(address: &Address) -> bool {
     let mut magic = [0];
-    let address = Place::Posix(Name::new(name)?).into();
-    Ok(region::find(&address, Access::Read)?.read(&mut magic, 0)? && magic == [layout::MAGIC])
+    region::find(address, Access::Read).is_ok_and(|store| store.read(&mut magic, 0).unwrap_or(false))
+        && magic == [layout::MAGIC]
 }
 
 impl fmt::Display for Inspection {

@@ -12,13 +12,15 @@
 //! has it open" can be proved as well, before a leftover region is thrown away; and one a role by every peer of an MPMC
 //! region, so that "no sender is left" is one question, too.
 //!
-//! A channel between threads has no file; its leases are flags, which end with the handle.
+//! Memory that is no file, or not one by itself, has its leases on a file beside it, which the holder maps together with the
+//! memory: see `region::store`. A channel between threads has no file at all; its leases are flags, which end with the handle.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Error, Role};
 use crate::layout;
+use crate::sys::file;
 use crate::sys::lock::{self, Kind};
 
 /// Byte of peer index 0.
@@ -62,14 +64,21 @@ fn os(source: io::Error) -> Error {
     }
 }
 
-/// Takes the lease of the first of `indexes` that is free, for the description behind `file`, which must be fresh.
-pub(crate) fn acquire_one(
+/// Takes the lease of the first of `indexes` that is free, on a fresh description of `file`, which is joined to `role` if
+/// there is one; `None` if none is free.
+pub(crate) fn take(
     file: BorrowedFd<'_>,
+    name: &str,
     indexes: &mut dyn Iterator<Item = usize>,
-) -> Result<Option<usize>, Error> {
+    role: Option<Role>,
+) -> Result<Option<(OwnedFd, usize)>, Error> {
+    let fresh = file::reopen(file, name)?;
     for index in indexes {
-        if lock::try_lock(file, FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)? {
-            return Ok(Some(index));
+        if lock::try_lock(fresh.as_fd(), FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)? {
+            if let Some(role) = role {
+                join(fresh.as_fd(), role)?;
+            }
+            return Ok(Some((fresh, index)));
         }
     }
     Ok(None)
@@ -88,7 +97,7 @@ pub(crate) fn is_any_held(file: BorrowedFd<'_>) -> bool {
 }
 
 /// Adds the description behind `file` to those that hold `role`, for as long as it holds its lease.
-pub(crate) fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
+fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
     match lock::try_lock(file, role_byte(role), Kind::Shared) {
         // Nobody ever locks that byte exclusively but a vandal; the lease alone then has to do.
         Ok(_) => Ok(()),

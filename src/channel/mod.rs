@@ -187,7 +187,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
                     Err(Error::AlreadyExists { .. }) => {}
                     result => return result,
                 },
-                Err(Error::Removed { .. }) => {}
+                Err(Error::Removed { .. } | Error::NotReady { .. }) => {}
                 result => return result,
             }
             // Lost a race; a few rounds settle every one that is not lost on purpose.
@@ -289,6 +289,33 @@ impl<T, F: Flavor> Channel<T, F> {
     /// The descriptor of the region, to be passed on; `None` for [`Channel::heap`].
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.region.fd()
+    }
+
+    /// Changes the permission bits, exactly; who has the region open goes on. The owner's 0600 stays.
+    ///
+    /// # Errors
+    /// [`Error::PermissionDenied`] for everybody but the owner and root; [`Error::Unsupported`] on the heap.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Error> {
+        self.region.set_access(None, None, Some(mode & 0o777 | 0o600))
+    }
+
+    /// Gives the region to another user and another group, as far as they are given.
+    ///
+    /// # Errors
+    /// [`Error::PermissionDenied`] for everybody but root, unless the group is one of the owner's own;
+    /// [`Error::Unsupported`] on the heap.
+    pub fn set_owner(&self, user: Option<u32>, group: Option<u32>) -> Result<(), Error> {
+        self.region.set_access(user, group, None)
+    }
+
+    /// System V shared memory: keeps its pages from being swapped out, for all who are attached and until this is called
+    /// with `false`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for other kinds of memory, and if the limit of locked memory is too small;
+    /// [`Error::PermissionDenied`] for everybody but the owner and root.
+    pub fn keep_in_memory(&self, keep: bool) -> Result<(), Error> {
+        self.region.keep_in_memory(keep)
     }
 
     /// Waits until everything that was sent and received so far is on the disk of a [`File`](crate::Backing::File), name

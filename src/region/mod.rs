@@ -18,7 +18,7 @@ pub(crate) use self::record::{enter_roll, peer_state_in, peer_states_in, strike_
 #[cfg(feature = "shared_memory")]
 use self::store::FileStore;
 use self::store::Plan;
-pub(crate) use self::store::{Access, Attachment, Store, find};
+pub(crate) use self::store::{Access, Attachment, Store, find, segments};
 use crate::address::{Address, Backing};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry};
@@ -187,6 +187,16 @@ impl Region {
     /// What is known about the holders of `role` in an MPMC region.
     pub(crate) fn peer_states(&self, role: Role) -> Vec<PeerState> {
         peer_states_in(&*self.store, self.geometry.peers, role)
+    }
+
+    /// Changes owner, group and permission bits.
+    pub(crate) fn set_access(&self, owner: Option<u32>, group: Option<u32>, mode: Option<u32>) -> Result<(), Error> {
+        self.store.set_access(owner, group, mode)
+    }
+
+    /// Keeps its pages from being swapped out, or no longer.
+    pub(crate) fn keep_in_memory(&self, keep: bool) -> Result<(), Error> {
+        self.store.keep_in_memory(keep)
     }
 
     /// Waits until everything is on the disk; whether the region is clean there.

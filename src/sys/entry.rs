@@ -65,6 +65,16 @@ impl Entry {
         }
     }
 
+    /// The same, called otherwise in errors.
+    pub(crate) fn called(self, label: &str) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// Gives what is there another name, in place of whatever had that.
+    pub(crate) fn rename(&self, to: &Self) -> Result<(), Error> {
+        rustix::fs::renameat(self.directory()?, &self.leaf, to.directory()?, &to.leaf).map_err(os("renameat"))
+    }
+
     /// What people call it.
     pub(crate) fn label(&self) -> &str {
         &self.label

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat};
+use rustix::fs::{FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use super::os;
@@ -119,6 +119,29 @@ pub(crate) fn no_proc() -> Error {
 pub(crate) fn denied(action: &'static str, name: &str, stat: Option<Stat>) -> Error {
     let (owner, mode) = stat.map_or((u32::MAX, 0), |stat| (stat.st_uid, stat.st_mode & 0o7777));
     Error::PermissionDenied { action, name: name.into(), owner, mode }
+}
+
+/// Changes owner, group and permission bits.
+pub(crate) fn set_access(
+    file: BorrowedFd<'_>,
+    name: &str,
+    owner: Option<u32>,
+    group: Option<u32>,
+    mode: Option<u32>,
+) -> Result<(), Error> {
+    let refused = |call| {
+        move |errno| match errno {
+            Errno::PERM | Errno::ACCESS => denied("change", name, rustix::fs::fstat(file).ok()),
+            errno => os(call)(errno),
+        }
+    };
+    if let Some(mode) = mode {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(refused("fchmod"))?;
+    }
+    if owner.is_some() || group.is_some() {
+        rustix::fs::fchown(file, owner.map(Uid::from_raw), group.map(Gid::from_raw)).map_err(refused("fchown"))?;
+    }
+    Ok(())
 }
 
 /// Refuses whatever is no regular file.

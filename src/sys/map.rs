@@ -1,8 +1,9 @@
-//! Mapping a file, and unmapping it.
+//! Mapping a file, unmapping it, and looking at mapped memory.
 
 #![allow(unsafe_code)] // one of the rooms
 
 use core::ffi::c_void;
+use core::marker::PhantomData;
 use core::ptr::{NonNull, null_mut};
 use std::os::fd::BorrowedFd;
 
@@ -10,6 +11,7 @@ use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mmap, msync, 
 
 use super::os;
 use crate::error::Error;
+use crate::sync::{Ordering, PlainAtomicU32, PlainAtomicU64};
 use crate::sys::process::ForkMark;
 
 /// A shared mapping of a whole file. It does not survive `fork`: a child has no mapping, and keeps no lock through it.
@@ -65,5 +67,48 @@ impl Drop for Mapping {
             // SAFETY: the range is exactly this mapping, and whoever holds `Memory` over it is gone with its owner.
             let _ = unsafe { munmap(self.base.as_ptr(), self.length) };
         }
+    }
+}
+
+/// Shared memory that is only looked at: as everywhere, by atomics, of the same width at the same address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'m> {
+    base: NonNull<u8>,
+    length: usize,
+    memory: PhantomData<&'m ()>,
+}
+
+impl View<'_> {
+    /// # Safety
+    /// `base` is aligned to a page and leads to `length` bytes that are mapped and readable for as long as the lifetime
+    /// says, and whose file cannot be truncated.
+    pub(crate) unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
+        Self { base, length, memory: PhantomData }
+    }
+
+    /// Reads words at `offset`; `false` if the memory ends before.
+    pub(crate) fn read(self, words: &mut [u64], offset: usize) -> bool {
+        assert!(offset % 8 == 0);
+        if offset.checked_add(size_of_val(words)).is_none_or(|end| end > self.length) {
+            return false;
+        }
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: the offset lies in the mapping, as was just checked.
+            let place = unsafe { self.base.add(offset + 8 * index) };
+            // SAFETY: mapped and aligned (base to a page, offset to 8); a word of the region, by the caller's offset.
+            let place = unsafe { place.cast::<PlainAtomicU64>().as_ref() };
+            // Acquire: what precedes a magic that is seen was written before it.
+            *word = place.load(Ordering::Acquire);
+        }
+        true
+    }
+
+    /// Reads the half word at `offset`.
+    pub(crate) fn read_u32(self, offset: usize) -> u32 {
+        assert!(offset % 4 == 0 && offset < self.length && self.length - offset >= 4);
+        // SAFETY: the offset lies in the mapping, as was just checked.
+        let place = unsafe { self.base.add(offset) };
+        // SAFETY: mapped and aligned (base to a page, offset to 4); an event word of the region, by the caller's offset.
+        unsafe { place.cast::<PlainAtomicU32>().as_ref() }.load(Ordering::Acquire)
     }
 }

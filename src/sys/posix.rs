@@ -56,6 +56,13 @@ pub(crate) fn directory() -> Result<OwnedFd, Error> {
     if file::is_memory(&directory)? { Ok(directory) } else { Err(not_mounted("a directory of a disk file system")) }
 }
 
+/// Every name in it.
+pub(crate) fn names() -> Result<Vec<String>, Error> {
+    let _mounted = directory()?;
+    let entries = std::fs::read_dir(DIRECTORY).map_err(|source| Error::Os { call: "readdir", source })?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

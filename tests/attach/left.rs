@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::id;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Descriptors, shared mappings, and names of ours.
+/// Descriptors, shared mappings, and names and System V segments of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Behind {
     descriptors: Vec<PathBuf>,
     mappings: Vec<String>,
     names: Vec<String>,
+    segments: Vec<String>,
 }
 
 impl Behind {
@@ -24,7 +25,7 @@ impl Behind {
             maps.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|flags| flags.ends_with('s')));
         let mappings = shared.map(str::to_owned).collect();
         let names = names();
-        Self { descriptors, mappings, names }
+        Self { descriptors, mappings, names, segments: segments() }
     }
 }
 
@@ -41,9 +42,25 @@ fn names() -> Vec<String> {
     // Where a directory is missing, there are none.
     let entries = ["/dev/shm", DISK].into_iter().flat_map(fs::read_dir).flatten();
     let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.retain(|name| name.contains(&prefix()) || name.starts_with(".ringway"));
+    names.retain(|name| name.contains(&prefix()) || is_hidden_and_ours(name));
     names.sort();
     names
+}
+
+/// What the library itself names: drafts, and companions of System V segments.
+fn is_hidden_and_ours(name: &str) -> bool {
+    let creator = || -> Option<u64> {
+        Some(u64::from_le_bytes(fs::read(format!("/dev/shm/{name}")).ok()?.get(16..24)?.try_into().ok()?))
+    };
+    name.starts_with(&format!(".ringway-draft-{}-", id()))
+        || name.starts_with(".ringway-sysv-") && creator() == Some(id().into())
+}
+
+/// The System V segments that this process made.
+fn segments() -> Vec<String> {
+    let text = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let ours = |line: &&str| line.split_whitespace().nth(4) == Some(&id().to_string());
+    text.lines().filter(ours).map(str::to_owned).collect()
 }
 
 /// A name that is free, and free again when this is dropped, whatever it leads to by then.

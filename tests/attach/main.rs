@@ -14,6 +14,7 @@ mod names;
 mod payload;
 mod places;
 mod races;
+mod segment;
 mod users;
 #[path = "../conformance/watchdog.rs"]
 mod watchdog;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         ("exhaustion", exhaustion::CASES),
         ("places", places::CASES),
         ("disk", disk::CASES),
+        ("segment", segment::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();

@@ -197,11 +197,9 @@ impl Store for FileStore {
         joins: Option<Role>,
         length: usize,
     ) -> Result<Option<Attachment>, Error> {
-        let fresh = file::reopen(self.file.as_fd(), self.label())?;
-        let Some(index) = lease::acquire_one(fresh.as_fd(), indexes)? else { return Ok(None) };
-        if let Some(role) = joins {
-            lease::join(fresh.as_fd(), role)?;
-        }
+        let Some((fresh, index)) = lease::take(self.file.as_fd(), self.label(), indexes, joins)? else {
+            return Ok(None);
+        };
         let found = self.length()?;
         if found != length as u64 {
             let (name, expected) = (self.label().into(), length as u64);
@@ -217,6 +215,10 @@ impl Store for FileStore {
     fn access(&self) -> Result<(u32, u32), Error> {
         let metadata = self.metadata()?;
         Ok((metadata.uid(), metadata.mode() & 0o7777))
+    }
+
+    fn set_access(&self, owner: Option<u32>, group: Option<u32>, mode: Option<u32>) -> Result<(), Error> {
+        file::set_access(self.file.as_fd(), self.label(), owner, group, mode)
     }
 
     fn name(&self) -> Option<&str> {

@@ -2,6 +2,7 @@
 
 mod file;
 mod heap;
+mod sysv;
 
 use core::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -9,12 +10,15 @@ use std::sync::Arc;
 
 pub(super) use self::file::FileStore;
 use self::heap::HeapStore;
+use self::sysv::SegmentStore;
+pub(crate) use self::sysv::addresses as segments;
 use super::header::Page;
 use crate::address::{Address, Place};
 use crate::error::{Error, Role};
 use crate::lease;
 use crate::memory::Memory;
 use crate::sys::entry::Entry;
+use crate::sys::sysv::Key;
 
 /// What errors call a region without a name.
 const ANONYMOUS: &str = "(descriptor)";
@@ -46,6 +50,16 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// User id of the owner, and permission bits.
     fn access(&self) -> Result<(u32, u32), Error>;
+
+    /// Changes owner, group and permission bits.
+    fn set_access(&self, _owner: Option<u32>, _group: Option<u32>, _mode: Option<u32>) -> Result<(), Error> {
+        Err(Error::Unsupported { what: "an owner of memory without a name", advice: "whoever has it may use it" })
+    }
+
+    /// Keeps its pages from being swapped out, or no longer.
+    fn keep_in_memory(&self, _keep: bool) -> Result<(), Error> {
+        Err(Error::Unsupported { what: "locking the memory of others", advice: "only System V shared memory has that" })
+    }
 
     /// What others find it by.
     fn name(&self) -> Option<&str> {
@@ -131,6 +145,7 @@ pub(super) fn create(address: &Address, plan: Plan<'_>) -> Result<Arc<dyn Store>
     let Plan { length, peers, mode, page } = plan;
     Ok(match address.place() {
         Place::Posix(name) => Arc::new(FileStore::create(Entry::of_name(name), length, mode, page)?),
+        Place::SystemV(key) => Arc::new(SegmentStore::create(key, length, mode, page)?),
         Place::File(path) => Arc::new(FileStore::create(Entry::of_path(path)?, length, mode, page)?),
         Place::Memfd => Arc::new(FileStore::create_anonymous(length, page)?),
         Place::Heap => Arc::new(HeapStore::create(length, peers)?),
@@ -142,11 +157,12 @@ pub(crate) fn find(address: &Address, access: Access) -> Result<Arc<dyn Store>, 
     Ok(match address.place() {
         Place::Posix(name) => Arc::new(FileStore::open(Entry::of_name(name), access)?),
         Place::File(path) => Arc::new(FileStore::open(Entry::of_path(path)?, access)?),
-        Place::Memfd | Place::Heap => {
+        Place::SystemV(Key::Private) | Place::Memfd | Place::Heap => {
             let reason =
-                "this kind of memory has no name by which it could be found; create it, and inherit or pass it";
+                "it means new memory each time, so nothing can be found by it; create, and inherit or pass that";
             return Err(Error::InvalidName { name: address.to_string(), reason });
         }
+        Place::SystemV(key) => Arc::new(SegmentStore::find(key, access)?),
     })
 }
 
