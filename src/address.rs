@@ -20,13 +20,15 @@ pub enum Backing {
     File,
     /// A sealed anonymous file: for children, and for those to whom its descriptor is passed.
     Memfd,
+    /// Memory that children inherit over `fork`, and nobody else can reach.
+    Anonymous,
     /// Memory of this process, for its threads.
     Heap,
 }
 
 impl Backing {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Posix, Self::SystemV, Self::File, Self::Memfd, Self::Heap];
+    pub const ALL: [Self; 6] = [Self::Posix, Self::SystemV, Self::File, Self::Memfd, Self::Anonymous, Self::Heap];
 
     /// What an [`Address`] of this kind begins with.
     ///
@@ -40,6 +42,7 @@ impl Backing {
             Self::SystemV => "sysv:",
             Self::File => "file:",
             Self::Memfd => "memfd:",
+            Self::Anonymous => "anon:",
             Self::Heap => "heap:",
         }
     }
@@ -62,10 +65,11 @@ impl fmt::Display for Backing {
 /// | `sysv:id=N` | System V shared memory of that id, as `ipcs -m` shows it |
 /// | `file:/var/lib/x.ring`, `file:x.ring` | that file; a relative path starts at the working directory |
 /// | `memfd:` | a new sealed anonymous file |
+/// | `anon:` | new memory that children inherit over `fork` |
 /// | `heap:` | new memory of this process |
 ///
 /// The rest of the text behind the colon is taken as it is, without escapes. Every call that takes an address takes a
-/// `&str`, too. The last two have nothing by which others could find them, so they can be created, not attached.
+/// `&str`, too. The last three have nothing by which others could find them, so they can be created, not attached.
 ///
 /// # Examples
 /// ```
@@ -87,6 +91,7 @@ pub(crate) enum Place {
     SystemV(Key),
     File(PathBuf),
     Memfd,
+    Anonymous,
     Heap,
 }
 
@@ -103,13 +108,14 @@ impl Address {
             Place::SystemV(_) => Backing::SystemV,
             Place::File(_) => Backing::File,
             Place::Memfd => Backing::Memfd,
+            Place::Anonymous => Backing::Anonymous,
             Place::Heap => Backing::Heap,
         }
     }
 
     /// Whether others could find memory by it.
     pub(crate) fn can_be_found(&self) -> bool {
-        !matches!(self.0, Place::Memfd | Place::Heap | Place::SystemV(Key::Private))
+        !matches!(self.0, Place::Memfd | Place::Anonymous | Place::Heap | Place::SystemV(Key::Private))
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -140,14 +146,15 @@ impl FromStr for Address {
                 return invalid("it names no file; write for example file:/var/lib/x.ring");
             }
             "file" => Place::File(rest.into()),
-            "memfd" | "heap" if !rest.is_empty() => {
+            "memfd" | "anon" | "heap" if !rest.is_empty() => {
                 return invalid("this kind of memory has no name; end at the colon");
             }
             "memfd" => Place::Memfd,
+            "anon" => Place::Anonymous,
             "heap" => Place::Heap,
             _ => {
                 return invalid(
-                    "what precedes its colon is none of posix, sysv, file, memfd and heap; \
+                    "what precedes its colon is none of posix, sysv, file, memfd, anon and heap; \
                      a name with a colon in shared memory is written posix:NAME",
                 );
             }
@@ -163,7 +170,7 @@ impl fmt::Display for Address {
             Place::Posix(name) => f.write_str(name.as_str()),
             Place::SystemV(key) => key.fmt(f),
             Place::File(path) => path.display().fmt(f),
-            Place::Memfd | Place::Heap => Ok(()),
+            Place::Memfd | Place::Anonymous | Place::Heap => Ok(()),
         }
     }
 }
@@ -222,6 +229,7 @@ mod tests {
             ("sysv:private", "sysv:private"),
             ("sysv:id=7", "sysv:id=7"),
             ("memfd:", "memfd:"),
+            ("anon:", "anon:"),
             ("heap:", "heap:"),
         ] {
             let address: Address = text.parse().unwrap();
@@ -257,6 +265,7 @@ mod tests {
             ("file:/tmp/", "names no file"),
             ("file:a\0b", "zero byte"),
             ("memfd:x", "has no name"),
+            ("anon:x", "has no name"),
             ("heap:x", "has no name"),
         ] {
             let error = text.parse::<Address>().unwrap_err();

@@ -198,7 +198,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
         }
     }
 
-    /// Creates a region without a name, in a memfd that is sealed against truncation.
+    /// Creates a region without a name, in a memfd that is sealed against truncation; the same as `"memfd:"`.
     ///
     /// Children inherit it over `fork`; [`Channel::as_fd`] can be passed over a Unix socket to [`Channel::from_fd`].
     ///
@@ -219,7 +219,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
         Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR)), options)
     }
 
-    /// Creates a region in this process's own memory: the same ring without any kernel object, for threads.
+    /// Creates a region in this process's own memory: the same ring without any kernel object, for threads; the same as
+    /// `"heap:"`.
     ///
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].

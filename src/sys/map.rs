@@ -7,9 +7,10 @@ use core::marker::PhantomData;
 use core::ptr::{NonNull, null_mut};
 use std::os::fd::BorrowedFd;
 
-use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mmap, msync, munmap};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mmap, mmap_anonymous, msync, munmap};
 
-use super::os;
+use super::{file, os};
 use crate::error::Error;
 use crate::sync::{Ordering, PlainAtomicU32, PlainAtomicU64};
 use crate::sys::process::ForkMark;
@@ -67,6 +68,60 @@ impl Drop for Mapping {
             // SAFETY: the range is exactly this mapping, and whoever holds `Memory` over it is gone with its owner.
             let _ = unsafe { munmap(self.base.as_ptr(), self.length) };
         }
+    }
+}
+
+/// Shared memory without a name, which children inherit.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    base: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread.
+unsafe impl Send for Inherited {}
+// SAFETY: its methods only read its own fields, or make atomic accesses.
+unsafe impl Sync for Inherited {}
+
+impl Inherited {
+    /// Maps `length` bytes of zeroes, all of them at once.
+    pub(crate) fn new(length: usize) -> Result<Self, Error> {
+        let (needed, available) = (length as u64, file::memory_available());
+        // The kernel would hand out addresses, and the machine run out of memory behind them.
+        if needed > available {
+            return Err(Error::NoSpace { needed, available });
+        }
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlays nothing.
+        let base = unsafe { mmap_anonymous(null_mut(), length, protection, MapFlags::SHARED | MapFlags::POPULATE) };
+        let base = base.map_err(|errno| match errno {
+            Errno::NOMEM => Error::NoSpace { needed, available },
+            errno => os("mmap")(errno),
+        })?;
+        Ok(Self { base: NonNull::new(base).ok_or(Error::NoSpace { needed, available })?, length })
+    }
+
+    /// The first byte.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base.cast()
+    }
+
+    /// Bytes mapped.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// To be read, no longer than this value lives.
+    pub(crate) fn view(&self) -> View<'_> {
+        // SAFETY: mapped as long as `self`, page-aligned, and without a file that could be truncated.
+        unsafe { View::new(self.base.cast(), self.length) }
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly this mapping, in a child as well; whoever holds `Memory` over it is gone.
+        let _ = unsafe { munmap(self.base.as_ptr(), self.length) };
     }
 }
 

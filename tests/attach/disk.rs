@@ -244,7 +244,7 @@ fn directories_that_cannot_be_used_say_so() {
             assert_refused!(call => result, Error::NoDirectory { found, .. } if *found == found_here, &path, "create it");
         }
     }
-    for address in ["sysv:private", "memfd:", "heap:"] {
+    for address in ["sysv:private", "memfd:", "anon:", "heap:"] {
         let reason = "nothing can be found by it";
         assert_refused!(Channel::<u64>::attach(address, &options), Error::InvalidName { .. }, address, reason);
         assert_refused!(ringway::unlink(address), Error::InvalidName { .. }, address, reason);

@@ -1,5 +1,6 @@
 //! The memory that a region lies in, and the leases on it: all that the rest of the crate has to know about a backing.
 
+mod anon;
 mod file;
 mod heap;
 mod sysv;
@@ -8,6 +9,7 @@ use core::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use self::anon::AnonymousStore;
 pub(super) use self::file::FileStore;
 use self::heap::HeapStore;
 use self::sysv::SegmentStore;
@@ -148,6 +150,7 @@ pub(super) fn create(address: &Address, plan: Plan<'_>) -> Result<Arc<dyn Store>
         Place::SystemV(key) => Arc::new(SegmentStore::create(key, length, mode, page)?),
         Place::File(path) => Arc::new(FileStore::create(Entry::of_path(path)?, length, mode, page)?),
         Place::Memfd => Arc::new(FileStore::create_anonymous(length, page)?),
+        Place::Anonymous => Arc::new(AnonymousStore::create(length, page)?),
         Place::Heap => Arc::new(HeapStore::create(length, peers)?),
     })
 }
@@ -157,7 +160,7 @@ pub(crate) fn find(address: &Address, access: Access) -> Result<Arc<dyn Store>, 
     Ok(match address.place() {
         Place::Posix(name) => Arc::new(FileStore::open(Entry::of_name(name), access)?),
         Place::File(path) => Arc::new(FileStore::open(Entry::of_path(path)?, access)?),
-        Place::SystemV(Key::Private) | Place::Memfd | Place::Heap => {
+        Place::SystemV(Key::Private) | Place::Memfd | Place::Anonymous | Place::Heap => {
             let reason =
                 "it means new memory each time, so nothing can be found by it; create, and inherit or pass that";
             return Err(Error::InvalidName { name: address.to_string(), reason });
