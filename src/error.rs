@@ -103,6 +103,19 @@ pub enum Error {
         /// Bytes that were free.
         available: u64,
     },
+    /// The memory behind a descriptor can be truncated by whoever passed it.
+    #[error(
+        "the memory behind this descriptor is not sealed: whoever passed it could truncate it and end this process with a SIGBUS: have a memfd passed (Channel::anonymous), or, if you trust that process, say so with Options::trust_unsealed"
+    )]
+    Unsealed,
+    /// A descriptor could not be passed over a socket, or something else came.
+    #[error(
+        "no region was passed over this socket: {reason}: use Channel::send_fd on one side, and receive_fd on the other"
+    )]
+    NotPassed {
+        /// What happened instead.
+        reason: &'static str,
+    },
     /// A limit that the administrator set.
     #[error("{needed} {what} are needed, and {limit} allowed: raise the limit in {path}, or use posix:NAME")]
     Limit {

@@ -15,6 +15,7 @@ mod sender;
 use core::fmt;
 use core::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use crossbeam_utils::Backoff;
@@ -30,6 +31,7 @@ use crate::error::{Error, Role};
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::{self, Region, Request};
+use crate::sys::socket;
 
 /// Both ends of a channel.
 pub type Ends<T, F> = (Sender<T, F>, Receiver<T, F>);
@@ -200,7 +202,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
 
     /// Creates a region without a name, in a memfd that is sealed against truncation; the same as `"memfd:"`.
     ///
-    /// Children inherit it over `fork`; [`Channel::as_fd`] can be passed over a Unix socket to [`Channel::from_fd`].
+    /// Children inherit it over `fork`; [`Channel::as_fd`] can be passed over a Unix socket, by [`Channel::send_fd`].
     ///
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
@@ -210,13 +212,22 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
 
     /// Opens the region behind a descriptor that another process passed.
     ///
-    /// Only if the file was sealed, as [`Channel::anonymous`] does, can that process not truncate it later, which would
-    /// end this one with a `SIGBUS`.
+    /// It has to be sealed, as that of [`Channel::anonymous`] is, so that no process can truncate it, which would end this
+    /// one with a `SIGBUS`; unless [`Options::trust_unsealed`].
     ///
     /// # Errors
-    /// Those of [`Channel::attach`] that concern the region itself.
+    /// Those of [`Channel::attach`] that concern the region itself; [`Error::Unsealed`].
     pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR)), options)
+        Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR), options.trust_unsealed), options)
+    }
+
+    /// Opens the region that another process passes over a Unix socket by [`Channel::send_fd`]; waits for it, as the
+    /// socket is set to, and takes one byte out of the stream.
+    ///
+    /// # Errors
+    /// [`Error::NotPassed`] if something else comes, or nothing any more; those of [`Channel::from_fd`].
+    pub fn receive_fd(socket: &UnixStream, options: &Options) -> Result<Self, Error> {
+        Self::from_fd(socket::receive(socket)?, options)
     }
 
     /// Creates a region in this process's own memory: the same ring without any kernel object, for threads; the same as
@@ -287,7 +298,7 @@ impl<T, F: Flavor> Channel<T, F> {
         self.region.name()
     }
 
-    /// The descriptor of the region, to be passed on; `None` for [`Channel::heap`].
+    /// The descriptor of the region, to be passed on; `None` for memory that is no file: System V, `anon:` and `heap:`.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.region.fd()
     }
@@ -334,6 +345,39 @@ impl<T, F: Flavor> Channel<T, F> {
     /// [`Error::Os`] if the disk fails.
     pub fn sync(&self) -> Result<bool, Error> {
         self.region.sync()
+    }
+
+    /// Passes the region over a Unix socket to a process that calls [`Channel::receive_fd`], as one byte of the stream.
+    ///
+    /// For processes that do not trust each other, and have no name in common: with [`Channel::anonymous`], the receiver
+    /// can be sure that nobody truncates the memory.
+    ///
+    /// # Errors
+    /// [`Error::NotPassed`] if the connection has ended; [`Error::Unsupported`] for memory without a descriptor.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// channel.send_fd(&ours)?;
+    ///
+    /// // in the other process:
+    /// let rx = Channel::<u64>::receive_fd(&theirs, &Options::new())?.receiver()?;
+    ///
+    /// channel.sender()?.send(7)?;
+    /// assert_eq!(rx.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_fd(&self, socket: &UnixStream) -> Result<(), Error> {
+        let fd = self.as_fd().ok_or(Error::Unsupported {
+            what: "a descriptor of this kind of memory",
+            advice: "pass a channel that was created at memfd:",
+        })?;
+        socket::send(socket, fd)
     }
 
     /// Removes the name now, if it still leads to this region; whether it did. Who is attached goes on.

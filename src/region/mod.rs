@@ -120,8 +120,9 @@ impl Region {
     }
 
     /// Opens the region behind a descriptor that came from another process.
-    pub(crate) fn attach_fd(fd: OwnedFd, request: &Request) -> Result<Self, Error> {
-        Self::check(store::from_fd(fd)?, request)
+    pub(crate) fn attach_fd(fd: OwnedFd, request: &Request, trust_unsealed: bool) -> Result<Self, Error> {
+        let region = Self::check(store::from_fd(fd)?, request)?;
+        if trust_unsealed || region.store.is_sealed() { Ok(region) } else { Err(Error::Unsealed) }
     }
 
     fn check(store: Arc<dyn Store>, request: &Request) -> Result<Self, Error> {

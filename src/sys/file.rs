@@ -19,14 +19,22 @@ pub(crate) fn is_memory(file: impl AsFd) -> Result<bool, Error> {
     Ok(MEMORY.contains(&(kind as u32)))
 }
 
+/// What keeps a file as long as it is.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
 /// A sealed anonymous file of `length` bytes: no peer can truncate it, whatever it is up to.
 pub(crate) fn memfd(length: usize) -> Result<OwnedFd, Error> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = rustix::fs::memfd_create("ringway", flags).map_err(os("memfd_create"))?;
     reserve(file.as_fd(), length)?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals).map_err(os("fcntl(F_ADD_SEALS)"))?;
+    rustix::fs::fcntl_add_seals(&file, SEALS).map_err(os("fcntl(F_ADD_SEALS)"))?;
     Ok(file)
+}
+
+/// Whether nobody can change the length of a file any more.
+pub(crate) fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    // Only memory has seals at all.
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
 }
 
 /// Gives the file its length and every one of its pages now, so that no later access can fail for want of memory.

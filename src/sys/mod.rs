@@ -14,6 +14,7 @@ pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod posix;
 pub(crate) mod process;
+pub(crate) mod socket;
 pub(crate) mod sysv;
 
 use crate::error::Error;

@@ -11,6 +11,7 @@ mod header;
 mod left;
 mod life;
 mod names;
+mod passing;
 mod payload;
 mod places;
 mod races;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         ("exhaustion", exhaustion::CASES),
         ("places", places::CASES),
         ("disk", disk::CASES),
+        ("passing", passing::CASES),
         ("segment", segment::CASES),
         ("users", users::CASES),
     ];

@@ -229,6 +229,10 @@ impl Store for FileStore {
         Some(self.file.as_fd())
     }
 
+    fn is_sealed(&self) -> bool {
+        file::is_sealed(self.file.as_fd())
+    }
+
     fn is_on_disk(&self) -> bool {
         self.on_disk
     }

@@ -78,6 +78,11 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether no peer can truncate it, which would end a reader of its mapping.
+    fn is_sealed(&self) -> bool {
+        true
+    }
+
     /// Whether it outlives the machine.
     fn is_on_disk(&self) -> bool {
         false
