@@ -42,7 +42,7 @@ fn sending<T: Numbered>(wrong: fn(&File, &Sender<T>)) -> Stage {
             wrong(&region, &tx);
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(survivor) }
     })
 }
@@ -59,7 +59,7 @@ fn receiving(wrong: fn(&File)) -> Stage {
             wrong(&region);
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(survivor) }
     })
 }
