@@ -113,8 +113,8 @@ impl Address {
         }
     }
 
-    /// Whether others could find memory by it.
-    pub(crate) fn can_be_found(&self) -> bool {
+    /// Whether others can find memory by it; if not, it means new memory each time.
+    pub fn can_be_found(&self) -> bool {
         !matches!(self.0, Place::Memfd | Place::Anonymous | Place::Heap | Place::SystemV(Key::Private))
     }
 

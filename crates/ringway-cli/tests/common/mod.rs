@@ -126,12 +126,12 @@ impl Side {
     }
 
     /// `ringway send NAME ...`
-    pub(crate) fn send(name: &Name, options: &[&str]) -> Self {
+    pub(crate) fn send(name: &str, options: &[&str]) -> Self {
         Self::start(ringway(["send", name].into_iter().chain(options.iter().copied())))
     }
 
     /// `ringway recv NAME ...`
-    pub(crate) fn recv(name: &Name, options: &[&str]) -> Self {
+    pub(crate) fn recv(name: &str, options: &[&str]) -> Self {
         Self::start(ringway(["recv", name].into_iter().chain(options.iter().copied())))
     }
 
