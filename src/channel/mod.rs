@@ -94,13 +94,19 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
 /// It opens the ends ([`Channel::sender`], [`Channel::receiver`]), each of which one process at a time can hold (MPMC: any
 /// number), and it tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it inherited.
 ///
-/// # Life of a named region
+/// # Life of a region that others can find
 ///
-/// The region lives as long as somebody has it open or it has a name. Its name is removed when the creator's last value
-/// (this, or a handle opened through it) is dropped, if the name still leads to this region; who is attached goes on
-/// undisturbed. With [`Options::persist`], and when the creator is killed or exits without dropping its values, the name
-/// stays, with every message that was sent and not received: attach to it again, or remove it with
-/// [`unlink`](crate::unlink).
+/// The region lives as long as somebody has it open or it can be found. It is removed when the creator's last value (this,
+/// or a handle opened through it) is dropped, if name or key still lead to it; who is attached goes on undisturbed. With
+/// [`Options::persist`], and when the creator is killed or exits without dropping its values, it stays, with every message
+/// that was sent and not received: attach to it again, or remove it with [`unlink`](crate::unlink). A file always stays:
+/// sender and receiver may run at different times, also with a restart of the machine in between; see
+/// [`Channel::sync`].
+///
+/// # System V shared memory
+///
+/// A segment has no locks, by which the living are told from the dead. They lie on a small file beside it in /dev/shm,
+/// with the segment's owner and mode, so that has to be mounted, and shared together with the IPC namespace.
 ///
 /// # Examples
 /// ```
