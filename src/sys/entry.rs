@@ -230,6 +230,7 @@ impl Draft<'_> {
     /// Gives the finished file its name, all at once; fails if the name is in use.
     pub(crate) fn publish(mut self) -> Result<OwnedFd, Error> {
         let (entry, directory) = (self.entry, &self.directory);
+        let file = self.file.try_clone().map_err(|source| Error::Os { call: "dup", source })?;
         let published = match &self.temporary {
             None => {
                 let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
@@ -249,7 +250,6 @@ impl Draft<'_> {
             Errno::ACCESS | Errno::PERM => entry.denied("create", directory.as_fd()),
             errno => os("linkat")(errno),
         })?;
-        let file = self.file.try_clone().map_err(|source| Error::Os { call: "dup", source })?;
         self.discard();
         Ok(file)
     }

@@ -129,6 +129,11 @@ pub(crate) fn denied(action: &'static str, name: &str, stat: Option<Stat>) -> Er
     Error::PermissionDenied { action, name: name.into(), owner, mode }
 }
 
+/// User id of the owner.
+pub(crate) fn owner(file: BorrowedFd<'_>) -> Result<u32, Error> {
+    Ok(rustix::fs::fstat(file).map_err(os("fstat"))?.st_uid)
+}
+
 /// Changes owner, group and permission bits.
 pub(crate) fn set_access(
     file: BorrowedFd<'_>,

@@ -518,5 +518,7 @@ fn where_another_user_looks(_: &str) -> Result<(), String> {
     assert_refused!(attach(&theirs), Error::WrongOwner { expected: 0, found: 65534, .. }, "Options::owner(65534)");
     channel.set_owner(Some(0), None).expect("root may");
     attach(&theirs).expect("it is ours now");
+    std::os::unix::fs::chown(theirs.companion(), Some(65534), None).expect("root may");
+    assert_refused!(attach(&theirs), Error::NotARegion { .. }, "beside a file of another user");
     Ok(())
 }

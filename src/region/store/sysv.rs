@@ -297,6 +297,10 @@ impl SegmentStore {
             }
             attached => attached.map_err(os("shmat"))?,
         };
+        // Somebody else's locks would say what they please.
+        if segment.stat().map_err(os("shmctl"))?.owner != file::owner(companion.as_fd())? {
+            return Err(not_a_region("a System V segment beside a file of another user"));
+        }
         let mut magic = [0];
         let begun = attached.length() >= 8 && attached.view().read(&mut magic, 0) && magic != [0];
         if begun && record.segment.is_some() {
