@@ -195,7 +195,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
                     Err(Error::AlreadyExists { .. }) => {}
                     result => return result,
                 },
-                Err(Error::Removed { .. } | Error::NotReady { .. }) => {}
+                Err(Error::Removed { .. }) => {}
                 result => return result,
             }
             // Lost a race; a few rounds settle every one that is not lost on purpose.

@@ -257,11 +257,14 @@ impl Attached {
         if usage == Use::Write {
             // SAFETY: the range is exactly the attachment made above; the advice concerns children only.
             unsafe { madvise(base, length, Advice::LinuxDontFork) }?;
-            // Gives it every page now, as far as the kernel can (Linux 5.14); else each comes with its first access.
-            // SAFETY: the range is as above, and populating changes no byte.
-            let _ = unsafe { madvise(base, length, Advice::LinuxPopulateWrite) };
         }
         Ok(attached)
+    }
+
+    /// Gives it every page now, as far as the kernel can (Linux 5.14); else each comes with its first access.
+    pub(crate) fn populate(&self) {
+        // SAFETY: the range is exactly this attachment, and populating changes no byte.
+        let _ = unsafe { madvise(self.base.as_ptr(), self.length, Advice::LinuxPopulateWrite) };
     }
 
     /// The first byte.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::ptr::{null, null_mut};
@@ -26,6 +27,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_segment_of_another_program_is_told_apart_and_left_alone,
     every_word_of_its_header_is_checked,
     what_a_killed_creator_left_half_made_is_replaced,
+    a_creator_that_is_at_it_is_waited_for_but_not_for_ever,
     creators_that_are_killed_leave_nothing,
     a_killed_peer_is_taken_over_from,
     a_segment_removed_by_hand_is_no_obstacle,
@@ -326,6 +328,30 @@ fn what_a_killed_creator_left_half_made_is_replaced() {
     }
 }
 
+fn a_creator_that_is_at_it_is_waited_for_but_not_for_ever() {
+    let key = Key::new();
+    leave_companion(&key, None);
+    key.occupy(&[0; 8192]);
+    // Its creator has it open yet.
+    let creator = fs::File::options().read(true).write(true).open(key.companion()).unwrap();
+    let lock = libc::flock {
+        l_type: libc::F_RDLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: (1 << 20) - 2,
+        l_len: 1,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open, and `lock` is a valid request that outlives the call.
+    assert_eq!(unsafe { libc::fcntl(creator.as_raw_fd(), libc::F_OFD_SETLK, &lock) }, 0);
+    let advice = "if that process is stopped, resume or kill it";
+    for result in [attach(&key).map(drop), Channel::<u64>::open_or_create(&key, &Options::new()).map(drop)] {
+        assert_refused!(result, Error::NotReady { .. }, &key, advice);
+    }
+    assert_refused!(Channel::<u64>::create(&key, &Options::new()), Error::AlreadyExists { .. }, &key);
+    drop(creator);
+    attach_or_create(&key);
+}
+
 fn create_and_remove_by_key_for_ever(key: &str) -> Result<(), String> {
     say("begin");
     for round in 0_u64.. {
@@ -520,5 +546,14 @@ fn where_another_user_looks(_: &str) -> Result<(), String> {
     attach(&theirs).expect("it is ours now");
     std::os::unix::fs::chown(theirs.companion(), Some(65534), None).expect("root may");
     assert_refused!(attach(&theirs), Error::NotARegion { .. }, "beside a file of another user");
+
+    // Nobody has root remove a segment that is not his own.
+    let bait = Key::new();
+    leave_companion(&bait, None);
+    let id = bait.occupy(&[0; 4096]);
+    leave_companion(&bait, Some(id));
+    std::os::unix::fs::chown(bait.companion(), Some(65534), None).expect("root may");
+    drop(Channel::<u64>::create("sysv:private", &options).expect("a new region"));
+    assert_eq!(bait.segment(), Some(id));
     Ok(())
 }

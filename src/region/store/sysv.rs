@@ -144,7 +144,9 @@ fn sweep_one(entry: &Entry, rest: &str) -> Result<(), Error> {
         match record.segment.or_else(|| unrecorded(&companion, key_of(rest).unwrap_or(0), record.creator)) {
             Some(segment) if is_nameless || !is_begun(segment) => {
                 let stat = segment.stat().map_err(os("shmctl"))?;
-                if stat.attachments > 0 || stat.creator != record.creator {
+                // Lest somebody have us remove what is not his.
+                let is_its = stat.creator == record.creator && stat.owner == file::owner(companion.as_fd())?;
+                if stat.attachments > 0 || !is_its {
                     return Ok(());
                 }
                 segment.remove().map_err(os("shmctl"))?;
@@ -238,6 +240,8 @@ impl SegmentStore {
             (first.clone(), key.clone())
         };
         memory.word(0).store(page[0], Ordering::Release);
+        // Last, because it takes time, for which nobody has to wait.
+        for_writing.populate();
         Ok((segment, attached, entry, key))
     }
 
@@ -356,6 +360,7 @@ impl Store for SegmentStore {
             Errno::ACCESS => file::denied("write to", &self.label, rustix::fs::fstat(&self.companion).ok()),
             errno => os("shmat")(errno),
         })?;
+        attached.populate();
         let memory = memory(&attached);
         Ok(Some(Attachment { memory, index, _hold: Box::new(Hold { _segment: attached, _lease: lease }) }))
     }
