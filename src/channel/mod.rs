@@ -101,7 +101,8 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
 /// [`Options::persist`], and when the creator is killed or exits without dropping its values, it stays, with every message
 /// that was sent and not received: attach to it again, or remove it with [`unlink`](crate::unlink). A file always stays:
 /// sender and receiver may run at different times, also with a restart of the machine in between; see
-/// [`Channel::sync`].
+/// [`Channel::sync`]. A channel is one stream, which ends with its last receiver; for one that senders and receivers use
+/// by turns again and again, there is MPMC with [`Options::stay_open`].
 ///
 /// # System V shared memory
 ///
@@ -138,8 +139,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
-    /// [`Error::PermissionDenied`], [`Error::ReadOnly`]; [`Error::NotMounted`] for POSIX shared memory;
-    /// [`Error::NoDirectory`] and [`Error::NotLocal`] for files; MPMC: [`Error::InvalidPeers`].
+    /// [`Error::PermissionDenied`], [`Error::ReadOnly`]; [`Error::NotMounted`] for shared memory; [`Error::NoDirectory`] and
+    /// [`Error::NotLocal`] for files; [`Error::Limit`] and [`Error::NoKeyFile`] for System V; MPMC: [`Error::InvalidPeers`].
     pub fn create<A>(address: A, options: &Options) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -156,8 +157,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::WrongOwner`]; [`Error::NotARegion`],
-    /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`] and [`Error::Damaged`] for what
-    /// is there but cannot be used.
+    /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`], [`Error::Damaged`] and
+    /// [`Error::MachineCrashed`] for what is there but cannot be used; [`Error::NotReady`] if its creator has not finished.
     pub fn attach<A>(address: A, options: &Options) -> Result<Self, Error>
     where
         A: TryInto<Address>,

@@ -16,6 +16,7 @@ use crate::{Case, Outcome, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     a_file_outlives_its_users,
+    sessions_that_never_meet_exchange_messages,
     a_relative_path_means_the_same_file_later,
     a_file_is_in_use_from_the_first_role_to_the_last,
     sync_says_whether_the_file_is_clean,
@@ -89,6 +90,29 @@ fn a_file_outlives_its_users() {
     assert!(name.is_taken(), "whoever wants it gone removes it");
     ringway::unlink(&name).unwrap();
     assert!(!name.is_taken());
+}
+
+fn sessions_that_never_meet_exchange_messages() {
+    let name = Name::on_disk();
+    let options = Options::new().capacity(64).stay_open(true);
+    for session in 0..3_u64 {
+        let tx = mpmc::Channel::<u64>::open_or_create(&name, &options).unwrap().sender().unwrap();
+        tx.send_slice(&[session, session + 10]).unwrap();
+        drop(tx);
+        let rx = mpmc::Channel::<u64>::attach(&name, &options).unwrap().receiver().unwrap();
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [session, session + 10]);
+    }
+    // Without it, the channel is one stream: the end of its receiver is the end of it.
+    let other = Name::on_disk();
+    let options = Options::new();
+    let tx = Channel::<u64>::create(&other, &options).unwrap().sender().unwrap();
+    tx.send(1).unwrap();
+    drop(tx);
+    let rx = Channel::<u64>::attach(&other, &options).unwrap().receiver().unwrap();
+    assert_eq!(rx.iter().collect::<Vec<_>>(), [1]);
+    drop(rx);
+    let tx = Channel::<u64>::attach(&other, &options).unwrap().sender().unwrap();
+    assert!(tx.send(2).unwrap_err().is_disconnected());
 }
 
 fn a_relative_path_means_the_same_file_later() {

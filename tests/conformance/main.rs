@@ -173,7 +173,8 @@ fn trial(flavor: &str, name: &str, run: fn(Setup), setup: Setup, alone: bool) ->
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for setup in Setup::all() {
-        let is_tried = |suite: &&Suite| (suite.is_tried)(setup) && (setup.is_main() || suite.starts_processes);
+        let is_chosen = |suite: &Suite| setup.is_main() || (suite.starts_processes && setup.membarrier);
+        let is_tried = |suite: &&Suite| (suite.is_tried)(setup) && is_chosen(suite);
         for suite in SUITES.iter().filter(is_tried) {
             for Behaviour { name, spsc, mpmc } in suite.behaviours {
                 let of_flavors = [(Spsc::NAME, spsc), (Mpmc::NAME, mpmc)];

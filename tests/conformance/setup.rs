@@ -49,7 +49,7 @@ impl Backing {
     }
 
     /// Whether every strategy and both barriers are tried on it. A handle does not know what it is attached to, so on
-    /// others one of each does, except between processes.
+    /// others one of each does, except that every strategy is tried between processes.
     fn is_main(self) -> bool {
         !matches!(self, Self::SystemV | Self::File | Self::Anonymous)
     }

@@ -19,6 +19,9 @@ use crate::sys::map::Mapping;
 use crate::sys::process::{self, ForkMark};
 use crate::sys::{disk, file, os};
 
+/// Bytes that are mapped to change the usage word: no region is smaller.
+const MAPPED: usize = 2 * layout::PAGE;
+
 /// A file, or a description of it.
 #[derive(Debug)]
 pub(crate) struct FileStore {
@@ -132,7 +135,9 @@ impl FileStore {
     /// Marks a file on a disk as clean, if nobody holds a role; whether it is.
     fn clean(&self) -> Result<bool, Error> {
         let mut usage = [0];
-        if !self.read(&mut usage, layout::USAGE)? || lease::is_any_held(self.file.as_fd()) {
+        // A file that was truncated under us is nothing to be mapped.
+        let whole = self.length()? >= MAPPED as u64 && self.read(&mut usage, layout::USAGE)?;
+        if !whole || lease::is_any_held(self.file.as_fd()) {
             return Ok(false);
         }
         let [usage] = usage;
@@ -140,7 +145,7 @@ impl FileStore {
         if usage & layout::BOOT == 0 {
             return Ok(true);
         }
-        let mapping = Mapping::new(self.file.as_fd(), 2 * layout::PAGE)?;
+        let mapping = Mapping::new(self.file.as_fd(), MAPPED)?;
         let (word, clean) = (memory(&mapping), usage & !layout::BOOT);
         let replaced =
             word.word(layout::USAGE).compare_exchange(usage, clean, Ordering::Relaxed, Ordering::Relaxed).is_ok();
