@@ -33,7 +33,7 @@ type Failure = Box<dyn std::error::Error>;
 
 fn work(name: &str) -> Result<(), Failure> {
     let jobs = Channel::<Job>::attach(name, &Options::new())?.receiver()?;
-    let done = Channel::<Done>::attach(&format!("{name}-done"), &Options::new())?.sender()?;
+    let done = Channel::<Done>::attach(format!("{name}-done"), &Options::new())?.sender()?;
     // The job stays in the channel until it is acknowledged; whatever happens before that, somebody gets it.
     while let Ok(job) = jobs.recv_guard() {
         let redeliveries = job.redeliveries();
@@ -54,7 +54,7 @@ fn main() -> Result<(), Failure> {
     let name = format!("workers-{}", std::process::id());
     let options = Options::new().capacity(64);
     let jobs = Channel::<Job>::create(&name, &options)?;
-    let done = Channel::<Done>::create(&format!("{name}-done"), &options)?;
+    let done = Channel::<Done>::create(format!("{name}-done"), &options)?;
     let (tx, rx) = (jobs.sender()?, done.receiver()?);
 
     let worker = || Command::new(env::current_exe()?).arg(&name).stderr(Stdio::null()).spawn();

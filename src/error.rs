@@ -66,6 +66,33 @@ pub enum Error {
         /// What is there instead.
         found: String,
     },
+    /// The directory of a file is not there.
+    #[error("no directory {path} ({found}): create it first")]
+    NoDirectory {
+        /// Where it belongs.
+        path: String,
+        /// What is there instead.
+        found: &'static str,
+    },
+    /// The file system can only be read.
+    #[error(
+        "{path} is on a file system that is mounted read-only: `mount -o remount,rw {path}`, or choose another place"
+    )]
+    ReadOnly {
+        /// The directory.
+        path: String,
+    },
+    /// The file system may be shared with other machines, whose processes this kernel knows nothing about, or leaves
+    /// mappings and locks to a daemon.
+    #[error(
+        "`{name}` lies on {kind}, where no kernel can prove who is alive: choose a local file system, or posix:NAME for memory"
+    )]
+    NotLocal {
+        /// Of the region or its directory.
+        name: String,
+        /// The file system.
+        kind: &'static str,
+    },
     /// The memory for the region is not to be had.
     #[error(
         "not enough shared memory: {needed} bytes needed, {available} available: free some, enlarge the mount, or lower the capacity"
@@ -75,6 +102,45 @@ pub enum Error {
         needed: u64,
         /// Bytes that were free.
         available: u64,
+    },
+    /// The memory behind a descriptor can be truncated by whoever passed it.
+    #[error(
+        "the memory behind this descriptor is not sealed: whoever passed it could truncate it and end this process with a SIGBUS: have a memfd passed (Channel::anonymous), or, if you trust that process, say so with Options::trust_unsealed"
+    )]
+    Unsealed,
+    /// A descriptor could not be passed over a socket, or something else came.
+    #[error(
+        "no region was passed over this socket: {reason}: use Channel::send_fd on one side, and receive_fd on the other"
+    )]
+    NotPassed {
+        /// What happened instead.
+        reason: &'static str,
+    },
+    /// A limit that the administrator set.
+    #[error("{needed} {what} are needed, and {limit} allowed: raise the limit in {path}, or use posix:NAME")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// How much of it is needed.
+        needed: u64,
+        /// How much of it may be.
+        limit: u64,
+        /// Where the kernel shows the limit.
+        path: &'static str,
+    },
+    /// The file that a System V key is made of is not there.
+    #[error("no file {path} to make a System V key of: create it first, and do not replace it while it is used")]
+    NoKeyFile {
+        /// As given.
+        path: String,
+    },
+    /// Another process has begun to create the region and has not finished.
+    #[error(
+        "region `{name}` is being created by another process: try again; if that process is stopped, resume or kill it"
+    )]
+    NotReady {
+        /// Of the region.
+        name: String,
     },
     /// The capacity is zero, or too large for the machine.
     #[error("invalid capacity {capacity} for messages of {payload_size} bytes: {reason}")]
@@ -142,6 +208,15 @@ pub enum Error {
         /// Value in the region.
         found: u64,
     },
+    /// The machine stopped while a file was in use, or after its last user had been killed: what has come to the disk is
+    /// a mixture of moments, so none of it is believed.
+    #[error(
+        "the machine was restarted while `{name}` was in use, and its messages cannot be trusted: discard it with ringway::unlink, or with Options::replace_dead"
+    )]
+    MachineCrashed {
+        /// Of the region.
+        name: String,
+    },
     /// So many peers cannot be told apart, or so few not exchange anything.
     #[error("a channel cannot have {peers} peers: choose 2 to {most} with Options::peers")]
     InvalidPeers {
@@ -189,6 +264,13 @@ pub enum Error {
         /// Its error.
         source: io::Error,
     },
+}
+
+/// For calls that take an [`Address`](crate::Address) as well as a text.
+impl From<core::convert::Infallible> for Error {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 fn advice(holder: &PeerState) -> &'static str {

@@ -4,15 +4,13 @@
 //! snapshot of moments that lie close together.
 
 use core::fmt;
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 
+use crate::address::{Address, Backing, Place};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry, Header};
 use crate::peer::PeerState;
-use crate::region::{self, HeaderPage, Mode};
+use crate::region::{self, Access, HeaderPage, Mode};
 use crate::ring::mpmc;
-use crate::sys::file;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
 
@@ -34,8 +32,10 @@ use crate::wait::Barrier;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// The region's name.
+    /// What the region is called, as in errors: a name in POSIX shared memory, else its address.
     pub name: String,
+    /// The kind of memory.
+    pub backing: Backing,
     /// Of the format.
     pub version: u64,
     /// The kind of channel.
@@ -54,6 +54,9 @@ pub struct Inspection {
     pub fingerprint: u64,
     /// Printable description of the payload.
     pub schema: String,
+    /// Whether the machine stopped while this file was in use, so that its messages cannot be trusted and nobody can
+    /// attach.
+    pub crashed: bool,
     /// Bytes of memory.
     pub region_length: u64,
     /// Tells two regions of one name apart.
@@ -113,26 +116,33 @@ impl Slots {
 }
 
 impl Inspection {
-    /// Looks at the region of that name; reading permission is enough.
+    /// Looks at the region there; reading permission is enough.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
-    pub fn of(name: &str) -> Result<Self, Error> {
-        let name = Name::new(name)?;
-        let file = File::from(posix::open_read_only(&name)?);
-        let (HeaderPage { header, schema }, geometry) = region::read_header(&file, name.as_str())?;
+    pub fn of<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::at(&address.try_into()?)
+    }
+
+    fn at(address: &Address) -> Result<Self, Error> {
+        let store = &*region::find(address, Access::Read)?;
+        let (HeaderPage { header, schema, crashed }, geometry) = region::read_header(store)?;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
-        let metadata = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?;
+        let (owner, mode) = store.access()?;
         let word = |offset: usize| {
-            let mut bytes = [0; 8];
-            file::read_at(&file, &mut bytes, offset as u64).map(|_| u64::from_le_bytes(bytes))
+            let mut word = [0];
+            store.read(&mut word, offset).map(|_| word[0])
         };
         let received = word(layout::HEAD)?;
         let hint = word(layout::TAIL)?;
         let peers = |role| match geometry.flavor {
-            Flavor::Spsc => vec![region::peer_state_in(&file, role)],
-            Flavor::Mpmc => region::peer_states_in(&file, geometry.peers, role),
+            Flavor::Spsc => vec![region::peer_state_in(store, role)],
+            Flavor::Mpmc => region::peer_states_in(store, geometry.peers, role),
         };
         let (sent, slots) = match geometry.flavor {
             Flavor::Spsc => {
@@ -152,14 +162,16 @@ impl Inspection {
             payload_size,
             fingerprint,
             schema,
+            crashed,
             region_length,
             instance,
-            mode: metadata.mode() & 0o7777,
-            owner: metadata.uid(),
+            mode,
+            owner,
             senders: peers(Role::Sender),
             receivers: peers(Role::Receiver),
             slots,
-            name: name.as_str().into(),
+            name: store.label().into(),
+            backing: address.backing(),
         })
     }
 
@@ -168,22 +180,29 @@ impl Inspection {
     /// # Errors
     /// [`Error::NotMounted`].
     pub fn names() -> Result<Vec<String>, Error> {
-        let _mounted = posix::directory()?;
-        let entries = fs::read_dir(posix::DIRECTORY).map_err(|source| Error::Os { call: "readdir", source })?;
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| is_region(name).unwrap_or(false))
-            .collect();
+        let mut names = posix::names()?;
+        names.retain(|name| Name::new(name).is_ok_and(|name| is_region(&Place::Posix(name).into())));
         names.sort();
         Ok(names)
     }
+
+    /// The addresses of all regions that this user can read, in POSIX and in System V shared memory; files are found by
+    /// their paths only.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`].
+    pub fn addresses() -> Result<Vec<Address>, Error> {
+        let named = |name: String| Name::new(&name).map(|name| Place::Posix(name).into());
+        let posix = Self::names()?.into_iter().filter_map(|name| named(name).ok());
+        Ok(posix.chain(region::segments()?.into_iter().filter(is_region)).collect())
+    }
 }
 
-/// Whether the file of that name begins as a region does.
-fn is_region(name: &str) -> Result<bool, Error> {
-    let file = File::from(posix::open_read_only(&Name::new(name)?)?);
-    let mut magic = [0; 8];
-    Ok(file::read_at(&file, &mut magic, 0)? && u64::from_le_bytes(magic) == layout::MAGIC)
+/// Whether what is there begins as a region does.
+fn is_region(address: &Address) -> bool {
+    let mut magic = [0];
+    region::find(address, Access::Read).is_ok_and(|store| store.read(&mut magic, 0).unwrap_or(false))
+        && magic == [layout::MAGIC]
 }
 
 impl fmt::Display for Inspection {
@@ -208,7 +227,14 @@ impl fmt::Display for Inspection {
             )?;
         }
         writeln!(f, "wake-ups   by {}", if self.membarrier { "membarrier" } else { "fences" })?;
-        writeln!(f, "memory     {} bytes, owner {}, mode {:o}", self.region_length, self.owner, self.mode)?;
+        writeln!(
+            f,
+            "memory     {}, {} bytes, owner {}, mode {:o}",
+            self.backing, self.region_length, self.owner, self.mode
+        )?;
+        if self.crashed {
+            writeln!(f, "crashed    the machine was restarted while this was in use; it can only be removed")?;
+        }
         writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;
         for line in self.schema.lines() {
             writeln!(f, "           {line}")?;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!      0  header page   magic | version | flavor | flags | capacity | payload size | payload alignment | stride
-//!                       fingerprint | region length | instance | peers | schema length | checksum
+//!                       fingerprint | region length | instance | peers | schema length | checksum | usage
 //!    128                schema text, up to the end of the page
 //!   4096  peer table    SPSC only: the sender's and the receiver's record, 128 bytes each
 //!   4352  lines         tail | head | receivers' event line | senders' event line, 128 bytes apart
@@ -92,10 +92,17 @@ const_assert!(memoffset::offset_of!(Header, checksum) == CHECKSUM);
 
 /// Offset of the checksum.
 const CHECKSUM: usize = 104;
+/// Offset of the usage word, the only one of the header page that changes: generation (24 bits, counts the roles that
+/// were taken), then the boot during which the region was used last (40 bits, as [`BOOT`] cuts them), or 0 if everything
+/// has come to the disk since. Always 0 in memory that does not outlive the machine.
+pub(crate) const USAGE: usize = 112;
+const_assert!(size_of::<Header>() <= USAGE && USAGE + 8 <= SCHEMA);
+/// The bits of a usage word that are about a boot.
+pub(crate) const BOOT: u64 = (1 << 40) - 1;
 
-/// FNV-1a of the header page, with the magic (which is stored last) and its own eight bytes taken as zero.
+/// FNV-1a of the header page, with what is stored later (magic, checksum, usage) taken as zero.
 pub(crate) fn checksum(page: &[u8; PAGE]) -> u64 {
-    let (magic, own) = (0..8, CHECKSUM..CHECKSUM + 8);
+    let (magic, own) = (0..8, CHECKSUM..USAGE + 8);
     page.iter().enumerate().fold(0xcbf2_9ce4_8422_2325, |hash: u64, (offset, byte)| {
         let byte = if magic.contains(&offset) || own.contains(&offset) { 0 } else { *byte };
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

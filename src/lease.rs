@@ -12,12 +12,15 @@
 //! has it open" can be proved as well, before a leftover region is thrown away; and one a role by every peer of an MPMC
 //! region, so that "no sender is left" is one question, too.
 //!
-//! A channel between threads has no file; its leases are flags, which end with the handle.
+//! Memory that is no file, or not one by itself, has its leases on a file beside it, which the holder maps together with the
+//! memory: see `region::store`. A channel between threads has no file at all; its leases are flags, which end with the handle.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Error, Role};
+use crate::layout;
+use crate::sys::file;
 use crate::sys::lock::{self, Kind};
 
 /// Byte of peer index 0.
@@ -61,9 +64,24 @@ fn os(source: io::Error) -> Error {
     }
 }
 
-/// Takes the lease of peer `index` for the description behind `file`, which must be fresh; `false` if it is held.
-pub(crate) fn acquire(file: BorrowedFd<'_>, index: usize) -> Result<bool, Error> {
-    lock::try_lock(file, FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)
+/// Takes the lease of the first of `indexes` that is free, on a fresh description of `file`, which is joined to `role` if
+/// there is one; `None` if none is free.
+pub(crate) fn take(
+    file: BorrowedFd<'_>,
+    name: &str,
+    indexes: &mut dyn Iterator<Item = usize>,
+    role: Option<Role>,
+) -> Result<Option<(OwnedFd, usize)>, Error> {
+    let fresh = file::reopen(file, name)?;
+    for index in indexes {
+        if lock::try_lock(fresh.as_fd(), FIRST_BYTE + index as u64, Kind::Exclusive).map_err(os)? {
+            if let Some(role) = role {
+                join(fresh.as_fd(), role)?;
+            }
+            return Ok(Some((fresh, index)));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether somebody holds the lease of peer `index`; `file` is any description other than the holder's.
@@ -71,11 +89,16 @@ pub(crate) fn acquire(file: BorrowedFd<'_>, index: usize) -> Result<bool, Error>
 /// Shared locks do not count: whoever may only read the region could take one, and feign a life. A query that fails
 /// counts as held: that is merely conservative.
 pub(crate) fn is_held(file: BorrowedFd<'_>, index: usize) -> bool {
-    lock::would_wait(file, FIRST_BYTE + index as u64, Kind::Shared).unwrap_or(true)
+    lock::would_wait(file, FIRST_BYTE + index as u64, 1, Kind::Shared).unwrap_or(true)
+}
+
+/// Whether anybody holds any lease.
+pub(crate) fn is_any_held(file: BorrowedFd<'_>) -> bool {
+    lock::would_wait(file, FIRST_BYTE, layout::MPMC_PEERS_MAX as u64, Kind::Shared).unwrap_or(true)
 }
 
 /// Adds the description behind `file` to those that hold `role`, for as long as it holds its lease.
-pub(crate) fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
+fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
     match lock::try_lock(file, role_byte(role), Kind::Shared) {
         // Nobody ever locks that byte exclusively but a vandal; the lease alone then has to do.
         Ok(_) => Ok(()),
@@ -85,16 +108,16 @@ pub(crate) fn join(file: BorrowedFd<'_>, role: Role) -> Result<(), Error> {
 
 /// Whether anybody holds `role`.
 pub(crate) fn is_role_held(file: BorrowedFd<'_>, role: Role) -> bool {
-    lock::would_wait(file, role_byte(role), Kind::Exclusive).unwrap_or(true)
+    lock::would_wait(file, role_byte(role), 1, Kind::Exclusive).unwrap_or(true)
 }
 
 /// Announces that the description behind `file` has the region open; `false` if somebody is throwing it away.
-pub(crate) fn announce_open(file: impl AsFd) -> Result<bool, Error> {
-    lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Shared).map_err(os)
+pub(crate) fn announce_open(file: BorrowedFd<'_>) -> Result<bool, Error> {
+    lock::try_lock(file, OPEN_BYTE, Kind::Shared).map_err(os)
 }
 
 /// Whether nobody but, at most, the description behind `file` has announced itself; if so, nobody else can until it
 /// closes.
-pub(crate) fn claim_abandoned(file: impl AsFd) -> Result<bool, Error> {
-    lock::try_lock(file.as_fd(), OPEN_BYTE, Kind::Exclusive).map_err(os)
+pub(crate) fn claim_abandoned(file: BorrowedFd<'_>) -> Result<bool, Error> {
+    lock::try_lock(file, OPEN_BYTE, Kind::Exclusive).map_err(os)
 }

@@ -47,8 +47,10 @@
 //! * **Stall**: a stopped process counts as alive, because it may go on. [`spsc`]: its end cannot be taken. [`mpmc`]: it
 //!   costs the others one slot of the capacity, and their patience of some microseconds once.
 //! * **Trust**: a peer that scribbles over the region can forge, drop or delay messages; it cannot cause undefined
-//!   behaviour, a panic or an endless loop here. Use [`Channel::anonymous`](spsc::Channel::anonymous) with such peers:
-//!   they could truncate a named region, which ends in a `SIGBUS`.
+//!   behaviour, a panic or an endless loop here. Use [`Channel::anonymous`](spsc::Channel::anonymous) with such peers, and
+//!   [`send_fd`](spsc::Channel::send_fd): they could truncate a named file, which ends in a `SIGBUS`.
+//! * **Memory**: the same channel in POSIX or System V shared memory, in a file, in memory that is inherited or passed over
+//!   a socket, or on the heap; an [`Address`] says which.
 //!
 //! # What it does not do
 //!
@@ -58,6 +60,7 @@
 // So that `#[derive(Payload)]`, which writes `::ringway`, works in here, too.
 extern crate self as ringway;
 
+mod address;
 mod channel;
 mod error;
 mod inspect;
@@ -72,6 +75,7 @@ mod sync;
 mod sys;
 mod wait;
 
+pub use address::{Address, Backing};
 pub use channel::Options;
 pub use error::{
     Error, Fault, RecvError, RecvTimeoutError, Role, SendError, SendSliceError, SendTimeoutError, TryRecvError,

@@ -10,6 +10,8 @@ mod imp {
 
     /// One that can lie in a page, in either build.
     pub(crate) type PlainAtomicU64 = AtomicU64;
+    /// As [`PlainAtomicU64`].
+    pub(crate) type PlainAtomicU32 = AtomicU32;
 }
 
 #[cfg(loom)]
@@ -30,6 +32,8 @@ mod imp {
 
     /// One that can lie in a page, in either build; loom does not see it.
     pub(crate) type PlainAtomicU64 = core::sync::atomic::AtomicU64;
+    /// As [`PlainAtomicU64`].
+    pub(crate) type PlainAtomicU32 = core::sync::atomic::AtomicU32;
 }
 
 pub(crate) use core::sync::atomic::Ordering;

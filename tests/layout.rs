@@ -79,6 +79,22 @@ fn the_header_page() {
 }
 
 #[test]
+fn the_usage_word_of_a_file_is_not_part_of_the_checksum() {
+    let path = format!("{}/ringway-layout-{}", env!("CARGO_TARGET_TMPDIR"), id());
+    let channel = Channel::<u64>::create(format!("file:{path}"), &Options::new()).unwrap();
+    let _tx = channel.sender().unwrap();
+    let region = Region { channel, file: File::open(&path).unwrap() };
+    fs::remove_file(&path).unwrap();
+    let mut page = region.bytes(0, 4096);
+    let [checksum] = region.words(104);
+    for zero in [0..8, 104..112, 112..120] {
+        page[zero].fill(0);
+    }
+    assert_eq!(checksum, fnv1a(&page));
+    region.is_zero(120, 128);
+}
+
+#[test]
 fn the_flags() {
     let [flags] = Region::<u64>::new(Options::new().membarrier(true)).words(24);
     let [refused] = Region::<u64>::new(Options::new().membarrier(false)).words(24);

@@ -35,7 +35,7 @@ fuzz_target!(|input: Input| {
             file.write_all_at(&bytes, 0).unwrap();
         }
     }
-    let Ok(channel) = Channel::<u64>::from_fd(file.into(), &Options::new()) else { return };
+    let Ok(channel) = Channel::<u64>::from_fd(file.into(), &Options::new().trust_unsealed(true)) else { return };
     let _ = (channel.sender_state().to_string(), channel.receiver_state().to_string());
     if let Ok(tx) = channel.sender() {
         for number in 0..20 {

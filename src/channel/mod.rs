@@ -15,6 +15,7 @@ mod sender;
 use core::fmt;
 use core::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use crossbeam_utils::Backoff;
@@ -25,10 +26,12 @@ pub use self::guard::Guard;
 pub use self::options::Options;
 pub use self::receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use self::sender::Sender;
+use crate::address::Address;
 use crate::error::{Error, Role};
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::{self, Region, Request};
+use crate::sys::socket;
 
 /// Both ends of a channel.
 pub type Ends<T, F> = (Sender<T, F>, Receiver<T, F>);
@@ -91,13 +94,20 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
 /// It opens the ends ([`Channel::sender`], [`Channel::receiver`]), each of which one process at a time can hold (MPMC: any
 /// number), and it tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it inherited.
 ///
-/// # Life of a named region
+/// # Life of a region that others can find
 ///
-/// The region lives as long as somebody has it open or it has a name. Its name is removed when the creator's last value
-/// (this, or a handle opened through it) is dropped, if the name still leads to this region; who is attached goes on
-/// undisturbed. With [`Options::persist`], and when the creator is killed or exits without dropping its values, the name
-/// stays, with every message that was sent and not received: attach to it again, or remove it with
-/// [`unlink`](crate::unlink).
+/// The region lives as long as somebody has it open or it can be found. It is removed when the creator's last value (this,
+/// or a handle opened through it) is dropped, if name or key still lead to it; who is attached goes on undisturbed. With
+/// [`Options::persist`], and when the creator is killed or exits without dropping its values, it stays, with every message
+/// that was sent and not received: attach to it again, or remove it with [`unlink`](crate::unlink). A file always stays:
+/// sender and receiver may run at different times, also with a restart of the machine in between; see
+/// [`Channel::sync`]. A channel is one stream, which ends with its last receiver; for one that senders and receivers use
+/// by turns again and again, there is MPMC with [`Options::stay_open`].
+///
+/// # System V shared memory
+///
+/// A segment has no locks, by which the living are told from the dead. They lie on a small file beside it in /dev/shm,
+/// with the segment's owner and mode, so that has to be mounted, and shared together with the IPC namespace.
 ///
 /// # Examples
 /// ```
@@ -121,40 +131,68 @@ pub struct Channel<T, F: Flavor> {
 }
 
 impl<T: Payload, F: Flavor> Channel<T, F> {
-    /// Creates a region of that name in POSIX shared memory, all at once: whoever sees the name sees a finished region,
-    /// and a creator that dies half-way leaves nothing behind. All of its memory is reserved here.
+    /// Creates a region, all at once: whoever finds it finds a finished one, and a creator that dies half-way leaves
+    /// nothing behind. All of its memory is reserved here.
+    ///
+    /// `address` says where: a name such as `"ticks"` in POSIX shared memory, a file as in `"file:/var/lib/x.ring"`, or
+    /// another kind of memory, see [`Address`].
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
-    /// [`Error::NotMounted`], [`Error::PermissionDenied`]; MPMC: [`Error::InvalidPeers`].
-    pub fn create(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_named(name, &Request::of::<T>(F::FLAVOR), options.creation()), options)
+    /// [`Error::PermissionDenied`], [`Error::ReadOnly`]; [`Error::NotMounted`] for shared memory; [`Error::NoDirectory`] and
+    /// [`Error::NotLocal`] for files; [`Error::Limit`] and [`Error::NoKeyFile`] for System V; MPMC: [`Error::InvalidPeers`].
+    pub fn create<A>(address: A, options: &Options) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::create_at(&address.try_into()?, options)
     }
 
-    /// Opens the region of that name. Its capacity and mode are its creator's; those in `options` are not looked at.
+    fn create_at(address: &Address, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::create(address, &Request::of::<T>(F::FLAVOR), options.creation()), options)
+    }
+
+    /// Opens the region at that address. Its capacity and mode are its creator's; those in `options` are not looked at.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::WrongOwner`]; [`Error::NotARegion`],
-    /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`] and [`Error::Damaged`] for what
-    /// is there but cannot be used.
-    pub fn attach(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_named(name, &Request::of::<T>(F::FLAVOR), options.owner), options)
+    /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`], [`Error::Damaged`] and
+    /// [`Error::MachineCrashed`] for what is there but cannot be used; [`Error::NotReady`] if its creator has not finished.
+    pub fn attach<A>(address: A, options: &Options) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::attach_at(&address.try_into()?, options)
     }
 
-    /// Opens the region of that name, or creates it: of two processes that race, one creates and both attach.
+    fn attach_at(address: &Address, options: &Options) -> Result<Self, Error> {
+        Self::new(Region::attach(address, &Request::of::<T>(F::FLAVOR), options.owner), options)
+    }
+
+    /// Opens the region at that address, or creates it: of two processes that race, one creates and both attach.
     ///
     /// With [`Options::replace_dead`], a region that nobody has open is removed first, with what is in it.
     ///
     /// # Errors
     /// As [`Channel::create`] and [`Channel::attach`].
-    pub fn open_or_create(name: &str, options: &Options) -> Result<Self, Error> {
+    pub fn open_or_create<A>(address: A, options: &Options) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let address = &address.try_into()?;
+        if !address.can_be_found() {
+            return Self::create_at(address, options);
+        }
         let backoff = Backoff::new();
         loop {
             if options.replace_dead {
-                region::remove_abandoned(name, options.owner)?;
+                region::remove_abandoned(address, options.owner)?;
             }
-            match Self::attach(name, options) {
-                Err(Error::NotFound { .. }) => match Self::create(name, options) {
+            match Self::attach_at(address, options) {
+                Err(Error::NotFound { .. }) => match Self::create_at(address, options) {
                     Err(Error::AlreadyExists { .. }) => {}
                     result => return result,
                 },
@@ -163,39 +201,49 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
             }
             // Lost a race; a few rounds settle every one that is not lost on purpose.
             if backoff.is_completed() {
-                return Err(Error::Removed { name: name.into() });
+                return Err(Error::Removed { name: address.to_string() });
             }
             backoff.snooze();
         }
     }
 
-    /// Creates a region without a name, in a memfd that is sealed against truncation.
+    /// Creates a region without a name, in a memfd that is sealed against truncation; the same as `"memfd:"`.
     ///
-    /// Children inherit it over `fork`; [`Channel::as_fd`] can be passed over a Unix socket to [`Channel::from_fd`].
+    /// Children inherit it over `fork`; [`Channel::as_fd`] can be passed over a Unix socket, by [`Channel::send_fd`].
     ///
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
     pub fn anonymous(options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_anonymous(&Request::of::<T>(F::FLAVOR), options.creation()), options)
+        Self::create_at(&Address::MEMFD, options)
     }
 
     /// Opens the region behind a descriptor that another process passed.
     ///
-    /// Only if the file was sealed, as [`Channel::anonymous`] does, can that process not truncate it later, which would
-    /// end this one with a `SIGBUS`.
+    /// It has to be sealed, as that of [`Channel::anonymous`] is, so that no process can truncate it, which would end this
+    /// one with a `SIGBUS`; unless [`Options::trust_unsealed`].
     ///
     /// # Errors
-    /// Those of [`Channel::attach`] that concern the region itself.
+    /// Those of [`Channel::attach`] that concern the region itself; [`Error::Unsealed`].
     pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR)), options)
+        Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR), options.trust_unsealed), options)
     }
 
-    /// Creates a region in this process's own memory: the same ring without any kernel object, for threads.
+    /// Opens the region that another process passes over a Unix socket by [`Channel::send_fd`]; waits for it, as the
+    /// socket is set to, and takes one byte out of the stream.
+    ///
+    /// # Errors
+    /// [`Error::NotPassed`] if something else comes, or nothing any more; those of [`Channel::from_fd`].
+    pub fn receive_fd(socket: &UnixStream, options: &Options) -> Result<Self, Error> {
+        Self::from_fd(socket::receive(socket)?, options)
+    }
+
+    /// Creates a region in this process's own memory: the same ring without any kernel object, for threads; the same as
+    /// `"heap:"`.
     ///
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
     pub fn heap(options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create_heap(&Request::of::<T>(F::FLAVOR), options.creation()), options)
+        Self::create_at(&Address::HEAP, options)
     }
 
     fn new(region: Result<Region, Error>, options: &Options) -> Result<Self, Error> {
@@ -251,14 +299,92 @@ impl<T, F: Flavor> Channel<T, F> {
         self.region.geometry().capacity as usize
     }
 
-    /// The name, unless the region is anonymous.
+    /// What others find the region by, and errors call it: a name in POSIX shared memory, else an address; `None` if they
+    /// cannot find it.
     pub fn name(&self) -> Option<&str> {
         self.region.name()
     }
 
-    /// The descriptor of the region, to be passed on; `None` for [`Channel::heap`].
+    /// The descriptor of the region, to be passed on; `None` for memory that is no file: System V, `anon:` and `heap:`.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.region.fd()
+    }
+
+    /// Changes the permission bits, exactly; who has the region open goes on. The owner's 0600 stays.
+    ///
+    /// # Errors
+    /// [`Error::PermissionDenied`] for everybody but the owner and root; [`Error::Unsupported`] on the heap.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Error> {
+        self.region.set_access(None, None, Some(mode & 0o777 | 0o600))
+    }
+
+    /// Gives the region to another user and another group, as far as they are given.
+    ///
+    /// # Errors
+    /// [`Error::PermissionDenied`] for everybody but root, unless the group is one of the owner's own;
+    /// [`Error::Unsupported`] on the heap.
+    pub fn set_owner(&self, user: Option<u32>, group: Option<u32>) -> Result<(), Error> {
+        self.region.set_access(user, group, None)
+    }
+
+    /// System V shared memory: keeps its pages from being swapped out, for all who are attached and until this is called
+    /// with `false`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for other kinds of memory, and if the limit of locked memory is too small;
+    /// [`Error::PermissionDenied`] for everybody but the owner and root.
+    pub fn keep_in_memory(&self, keep: bool) -> Result<(), Error> {
+        self.region.keep_in_memory(keep)
+    }
+
+    /// Waits until everything that was sent and received so far is on the disk of a [`File`](crate::Backing::File), name
+    /// included, and says whether the file is *clean* there.
+    ///
+    /// `true`: nobody holds an end, and should the machine crash now, every message is there afterwards. That stays so
+    /// until somebody opens an end. `false`: somebody holds one, and goes on writing; or the memory is of a kind that does
+    /// not outlive the machine.
+    ///
+    /// The file becomes clean by itself, too, when the last end is dropped, which therefore waits for the disk. If the
+    /// machine crashes while a file is in use, the disk holds a mixture of moments: then, and also if the last user was
+    /// killed and the machine restarted before anybody called this, attaching fails with [`Error::MachineCrashed`].
+    ///
+    /// # Errors
+    /// [`Error::Os`] if the disk fails.
+    pub fn sync(&self) -> Result<bool, Error> {
+        self.region.sync()
+    }
+
+    /// Passes the region over a Unix socket to a process that calls [`Channel::receive_fd`], as one byte of the stream.
+    ///
+    /// For processes that do not trust each other, and have no name in common: with [`Channel::anonymous`], the receiver
+    /// can be sure that nobody truncates the memory.
+    ///
+    /// # Errors
+    /// [`Error::NotPassed`] if the connection has ended; [`Error::Unsupported`] for memory without a descriptor.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// channel.send_fd(&ours)?;
+    ///
+    /// // in the other process:
+    /// let rx = Channel::<u64>::receive_fd(&theirs, &Options::new())?.receiver()?;
+    ///
+    /// channel.sender()?.send(7)?;
+    /// assert_eq!(rx.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_fd(&self, socket: &UnixStream) -> Result<(), Error> {
+        let fd = self.as_fd().ok_or(Error::Unsupported {
+            what: "a descriptor of this kind of memory",
+            advice: "pass a channel that was created at memfd:",
+        })?;
+        socket::send(socket, fd)
     }
 
     /// Removes the name now, if it still leads to this region; whether it did. Who is attached goes on.

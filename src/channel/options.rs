@@ -16,6 +16,7 @@ pub struct Options {
     pub(super) wait: Wait,
     pub(super) replace_dead: bool,
     pub(super) owner: Option<u32>,
+    pub(super) trust_unsealed: bool,
 }
 
 impl Options {
@@ -33,6 +34,7 @@ impl Options {
             wait: Wait::default(),
             replace_dead: false,
             owner: None,
+            trust_unsealed: false,
         }
     }
 
@@ -42,7 +44,7 @@ impl Options {
         self
     }
 
-    /// Permission bits of a named region, exactly (the umask does not apply); looked at by creators only.
+    /// Permission bits of a region that others can find, exactly (the umask does not apply); looked at by creators only.
     ///
     /// The owner can always read and write, as the creator has to: 0600 is added to whatever is asked for.
     ///
@@ -58,7 +60,7 @@ impl Options {
         self
     }
 
-    /// Whether a region keeps its name (and its messages) after its creator; looked at by creators only.
+    /// Whether a region keeps its name (and its messages) after its creator; looked at by creators only. Files always do.
     pub fn persist(mut self, persist: bool) -> Self {
         self.creation.persist = persist;
         self
@@ -75,9 +77,18 @@ impl Options {
 
     /// The user whose regions are attached; by default those of this user and of root are.
     ///
-    /// Everybody may create names in /dev/shm, so a name alone does not say who is behind it.
+    /// Everybody may create names in /dev/shm, and take keys, so a name alone does not say who is behind it.
     pub fn owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
+        self
+    }
+
+    /// Whether descriptors are accepted whose file is not sealed, such as that of a named channel. Default `false`.
+    ///
+    /// Whoever passed such a one could truncate the file, which ends this process with a `SIGBUS`. For a name, that choice
+    /// is made by attaching to it.
+    pub fn trust_unsealed(mut self, trust: bool) -> Self {
+        self.trust_unsealed = trust;
         self
     }
 

@@ -1,14 +1,12 @@
-//! The header page: written whole, and read into private memory where every number is checked.
-
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+//! The header page: composed whole, and read into private memory where every number is checked.
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::store::Store;
 use crate::error::Error;
 use crate::layout::{self, Flavor, Geometry, Header, PAGE};
 use crate::payload::{Payload, Schema};
-use crate::sys::file;
+use crate::sys::process;
 use crate::wait::Barrier;
 
 /// What a program wants of a region: the kind of channel, and the type of its messages.
@@ -58,15 +56,18 @@ impl Mode {
     }
 }
 
-/// Writes the header page, its magic last.
-pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, mode: Mode) -> Result<(), Error> {
+/// The header page, in words.
+pub(crate) type Page = [u64; PAGE / 8];
+
+/// The page of a new region. Whoever writes it writes its first word, the magic, last.
+pub(super) fn compose(request: &Request, geometry: &Geometry, mode: Mode) -> Result<Page, Error> {
     let mut instance = [0; 8];
     rustix::rand::getrandom(&mut instance[..], rustix::rand::GetRandomFlags::empty())
         .map_err(crate::sys::os("getrandom"))?;
     let text = request.schema.text().as_bytes();
     let text = &text[..text.len().min(layout::SCHEMA_MAX)];
     let header = Header {
-        magic: 0,
+        magic: layout::MAGIC,
         version: layout::VERSION,
         flavor: request.flavor.code(),
         flags: mode.flags(),
@@ -81,42 +82,45 @@ pub(super) fn write_header(file: &File, request: &Request, geometry: &Geometry, 
         schema_length: text.len() as u64,
         checksum: 0,
     };
-    let mut page = [0; PAGE];
-    page[layout::SCHEMA..][..text.len()].copy_from_slice(text);
-    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-    let header = Header { checksum: layout::checksum(&page), ..header };
-    page[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-    let write = |bytes: &[u8]| file.write_all_at(bytes, 0).map_err(|source| Error::Os { call: "pwrite", source });
-    write(&page)?;
-    write(&layout::MAGIC.to_le_bytes())
+    let mut page = [0; PAGE / 8];
+    let bytes: &mut [u8; PAGE] = zerocopy::transmute_mut!(&mut page);
+    bytes[layout::SCHEMA..][..text.len()].copy_from_slice(text);
+    bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    let header = Header { checksum: layout::checksum(bytes), ..header };
+    bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    Ok(page)
 }
 
 /// The header page as it was at one moment, and the schema text in it.
 pub(crate) struct HeaderPage {
     pub(crate) header: Header,
     pub(crate) schema: String,
+    /// Whether the machine stopped while the region was in use.
+    pub(crate) crashed: bool,
 }
 
 /// Reads the header into private memory and checks everything that does not depend on the payload type.
-pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geometry), Error> {
-    let length = length(file)?;
+pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), Error> {
+    let (length, name) = (store.length()?, store.label());
     let not_a_region = |found: String| Error::NotARegion { name: name.into(), found };
-    let mut page = [0; PAGE];
     if length == 0 {
         return Err(not_a_region("an empty file".into()));
     }
-    let mut magic = [0; 8];
-    if !file::read_at(file, &mut magic, 0)? {
+    let mut magic = [0];
+    if !store.read(&mut magic, 0)? {
         return Err(not_a_region(format!("a file of {length} bytes")));
     }
-    if u64::from_le_bytes(magic) != layout::MAGIC {
+    if magic != [layout::MAGIC] {
+        let magic = magic[0].to_le_bytes();
         return Err(not_a_region(format!("a file that begins with {magic:02x?}")));
     }
     let damaged = |field, expected, found| Err(Error::Damaged { name: name.into(), field, expected, found });
-    if !file::read_at(file, &mut page, 0)? {
+    let mut words: Page = [0; PAGE / 8];
+    if !store.read(&mut words, 0)? {
         return damaged("the length of its file", PAGE as u64, length);
     }
-    let (header, _) = Header::read_from_prefix(&page).expect("a page is larger than a header");
+    let page: &[u8; PAGE] = zerocopy::transmute_ref!(&words);
+    let (header, _) = Header::read_from_prefix(page).expect("a page is larger than a header");
     if header.version != layout::VERSION {
         return Err(Error::VersionMismatch { name: name.into(), expected: layout::VERSION, found: header.version });
     }
@@ -154,18 +158,25 @@ pub(crate) fn read_header(file: &File, name: &str) -> Result<(HeaderPage, Geomet
         return damaged("region length", geometry.region_length as u64, length);
     }
     // Last, because those above say more.
-    let checksum = layout::checksum(&page);
+    let checksum = layout::checksum(page);
     if header.checksum != checksum {
         return damaged("checksum of the header", checksum, header.checksum);
     }
+    let usage = words[layout::USAGE / 8];
+    if usage != 0 && !store.is_on_disk() {
+        return damaged("usage", 0, usage);
+    }
     let schema = &page[layout::SCHEMA..][..header.schema_length as usize];
     let schema = String::from_utf8_lossy(schema).into_owned();
-    Ok((HeaderPage { header, schema }, Geometry { region_length: length as usize, ..geometry }))
+    // A region that this boot has not seen yet is clean, or it was in use when the machine stopped.
+    let crashed = usage & layout::BOOT != 0 && usage & layout::BOOT != process::boot(layout::BOOT)?;
+    Ok((HeaderPage { header, schema, crashed }, Geometry { region_length: length as usize, ..geometry }))
 }
 
 /// Checks everything, including that the messages are the ones that this program means.
-pub(super) fn check_header(file: &File, name: &str, request: &Request) -> Result<(Geometry, Mode), Error> {
-    let (HeaderPage { header, schema }, geometry) = read_header(file, name)?;
+pub(super) fn check_header(store: &dyn Store, request: &Request) -> Result<(Geometry, Mode), Error> {
+    let (HeaderPage { header, schema, crashed }, geometry) = read_header(store)?;
+    let name = store.label();
     if geometry.flavor != request.flavor {
         let (expected, found) = (request.flavor.name(), geometry.flavor.name());
         return Err(Error::FlavorMismatch { name: name.into(), expected, found });
@@ -187,18 +198,8 @@ pub(super) fn check_header(file: &File, name: &str, request: &Request) -> Result
         let expected = expected.to_owned();
         return Err(Error::PayloadMismatch { name: name.into(), difference, expected, found: schema });
     }
-    Ok((geometry, Mode::of(header.flags)))
-}
-
-pub(super) fn length(file: &File) -> Result<u64, Error> {
-    Ok(file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.len())
-}
-
-pub(super) fn check_length(file: &File, name: &str, expected: u64) -> Result<(), Error> {
-    let found = length(file)?;
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Error::Damaged { name: name.into(), field: "the length of its file", expected, found })
+    if crashed {
+        return Err(Error::MachineCrashed { name: name.into() });
     }
+    Ok((geometry, Mode::of(header.flags)))
 }

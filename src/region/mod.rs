@@ -5,119 +5,41 @@
 
 mod header;
 mod record;
+mod store;
 
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-#[cfg(feature = "shared_memory")]
-use std::os::unix::fs::FileExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crossbeam_utils::Backoff;
-use zerocopy::FromZeros;
 
+use self::header::check_header;
 pub(crate) use self::header::{HeaderPage, Mode, Request, read_header};
-use self::header::{check_header, check_length, write_header};
 pub(crate) use self::record::{enter_roll, peer_state_in, peer_states_in, strike_off, write_record};
+#[cfg(feature = "shared_memory")]
+use self::store::FileStore;
+use self::store::Plan;
+pub(crate) use self::store::{Access, Attachment, Store, find, segments};
+use crate::address::{Address, Backing};
 use crate::error::{Error, Role};
-use crate::layout::{self, Flavor, Geometry, PeerRecord};
-use crate::lease;
-use crate::memory::Memory;
+use crate::layout::{self, Flavor, Geometry};
 use crate::peer::PeerState;
-use crate::sync::{AtomicU32, Ordering};
-use crate::sys::heap::Heap;
-use crate::sys::map::Mapping;
+#[cfg(feature = "shared_memory")]
+use crate::sys::entry::Entry;
+use crate::sys::membarrier;
+#[cfg(feature = "shared_memory")]
 use crate::sys::posix::Name;
 use crate::sys::process::ForkMark;
-use crate::sys::{file, membarrier, posix};
-use crate::wait::{Barrier, CLOSED};
-
-/// What errors call a region without a name.
-const ANONYMOUS: &str = "(descriptor)";
-
-/// Where the bytes are.
-#[derive(Debug)]
-enum Store {
-    File(File),
-    Heap(Arc<HeapStore>),
-}
-
-/// Memory of this process, with its leases.
-#[derive(Debug)]
-struct HeapStore {
-    heap: Heap,
-    /// By peer index: 1 while it is held.
-    leases: Box<[AtomicU32]>,
-    /// Peers of each role.
-    held: [AtomicU32; 2],
-}
-
-impl HeapStore {
-    fn new(geometry: &Geometry) -> Result<Self, Error> {
-        let leases = (0..geometry.peers).map(|_| AtomicU32::new(0)).collect();
-        let held = [AtomicU32::new(0), AtomicU32::new(0)];
-        Ok(Self { heap: Heap::new(geometry.region_length)?, leases, held })
-    }
-
-    fn acquire(&self, index: usize) -> bool {
-        // Acquire: pairs with the Release in `Attachment::drop`.
-        self.leases[index].swap(1, Ordering::Acquire) == 0
-    }
-}
-
-/// The name under which others find the region.
-#[derive(Debug)]
-struct Link {
-    name: Name,
-    /// Whether the name goes when this value does.
-    remove: bool,
-}
+use crate::wait::Barrier;
 
 /// A region that this process has open.
 #[derive(Debug)]
 pub(crate) struct Region {
-    store: Store,
+    store: Arc<dyn Store>,
     geometry: Geometry,
     mode: Mode,
-    link: Option<Link>,
+    /// Whether the name goes when this value does.
+    remove: bool,
     mark: ForkMark,
-}
-
-/// A role taken: the memory, and the lease that lasts as long as this value.
-#[derive(Debug)]
-pub(crate) struct Attachment {
-    memory: Memory,
-    index: usize,
-    hold: Hold,
-}
-
-#[derive(Debug)]
-enum Hold {
-    Mapping(#[expect(dead_code, reason = "kept for its drop")] Mapping),
-    Heap { store: Arc<HeapStore>, index: usize, role: Role },
-}
-
-impl Attachment {
-    /// The region's memory, valid as long as `self`.
-    #[inline(always)]
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    /// The peer index whose lease is held.
-    pub(crate) fn index(&self) -> usize {
-        self.index
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        if let Hold::Heap { store, index, role } = &self.hold {
-            // Release: whatever this holder wrote is visible to whoever finds it gone.
-            store.held[role.index()].fetch_sub(1, Ordering::Release);
-            store.leases[*index].store(0, Ordering::Release);
-        }
-    }
 }
 
 /// How a region is created.
@@ -150,220 +72,150 @@ impl Creation {
 }
 
 impl Region {
-    /// Creates a named region, or fails with [`Error::AlreadyExists`].
-    pub(crate) fn create_named(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
-        let name = Name::new(name)?;
-        let geometry = how.geometry(request)?;
-        let file = posix::create_unnamed(&name, geometry.region_length, how.mode)?;
-        lease::announce_open(&file)?;
-        let mode = how.mode();
-        let file = File::from(file);
-        write_header(&file, request, &geometry, mode)?;
-        posix::link(file.as_fd(), &name)?;
-        Self::new(Store::File(file), geometry, mode, Some(Link { name, remove: !how.persist }))
-    }
-
-    /// Creates a region without a name, in a sealed memfd.
-    pub(crate) fn create_anonymous(request: &Request, how: Creation) -> Result<Self, Error> {
-        let geometry = how.geometry(request)?;
-        let mode = how.mode();
-        let file = File::from(file::memfd(geometry.region_length)?);
-        write_header(&file, request, &geometry, mode)?;
-        Self::new(Store::File(file), geometry, mode, None)
-    }
-
-    /// Creates a region in memory of this process.
-    pub(crate) fn create_heap(request: &Request, how: Creation) -> Result<Self, Error> {
-        let geometry = how.geometry(request)?;
-        let mode = how.mode();
-        Self::new(Store::Heap(Arc::new(HeapStore::new(&geometry)?)), geometry, mode, None)
+    /// Creates a region, or fails with [`Error::AlreadyExists`].
+    pub(crate) fn create(address: &Address, request: &Request, how: Creation) -> Result<Self, Error> {
+        let (geometry, mode) = (how.geometry(request)?, how.mode());
+        let page = header::compose(request, &geometry, mode)?;
+        let plan = Plan { length: geometry.region_length, peers: geometry.peers, mode: how.mode, page: &page };
+        let store = store::create(address, plan)?;
+        // A file is there to outlive its users.
+        let remove = !how.persist && address.backing() != Backing::File;
+        Self::new(store, geometry, mode, remove)
     }
 
     /// Lays a region into a file of that name which exists already and belongs to somebody else's library.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn create_within(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
-        let name = Name::new(name)?;
-        let needed = how.geometry(request)?;
-        let file = File::from(posix::open(&name)?);
-        let available = header::length(&file)?;
+        let store = FileStore::open(Entry::of_name(&Name::new(name)?), Access::Write)?;
+        let (needed, mode) = (how.geometry(request)?, how.mode());
+        let available = store.length()?;
         if available < needed.region_length as u64 {
             return Err(Error::NoSpace { needed: needed.region_length as u64, available });
         }
-        if !(lease::announce_open(&file)? && lease::claim_abandoned(&file)?) {
-            return Err(Error::AlreadyExists { name: name.as_str().into() });
+        if !(store.announce_open()? && store.claim_abandoned()?) {
+            return Err(Error::AlreadyExists { name: store.label().into() });
         }
         let geometry = Geometry { region_length: available as usize, ..needed };
-        file::fallocate(file.as_fd(), available)?;
-        let mode = how.mode();
-        let zeroes = [0; 4096];
-        for offset in (0..needed.region_length).step_by(zeroes.len()) {
-            file.write_all_at(&zeroes, offset as u64).map_err(|source| Error::Os { call: "pwrite", source })?;
-        }
-        write_header(&file, request, &geometry, mode)?;
-        lease::announce_open(&file)?;
-        Self::new(Store::File(file), geometry, mode, Some(Link { name, remove: false }))
+        store.overwrite(needed.region_length, &header::compose(request, &geometry, mode)?)?;
+        store.announce_open()?;
+        Self::new(Arc::new(store), geometry, mode, false)
     }
 
-    /// Opens a named region.
-    pub(crate) fn attach_named(name: &str, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
-        let name = Name::new(name)?;
+    /// Opens a region that others can find.
+    pub(crate) fn attach(address: &Address, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
         let backoff = Backoff::new();
-        let file = loop {
-            let file = File::from(posix::open(&name)?);
-            if lease::announce_open(&file)? && posix::leads_to(&name, file.as_fd())? {
-                break file;
+        let store = loop {
+            let store = find(address, Access::Write)?;
+            if store.announce_open()? && store.is_named()? {
+                break store;
             }
             // Somebody is throwing the region away, or has just done so: the name is free or new in a moment.
             if backoff.is_completed() {
-                return Err(Error::Removed { name: name.as_str().into() });
+                return Err(Error::Removed { name: store.label().into() });
             }
             backoff.snooze();
         };
-        check_owner(&file, name.as_str(), owner)?;
-        let (geometry, mode) = check_header(&file, name.as_str(), request)?;
-        mode.barrier.join()?;
-        Self::new(Store::File(file), geometry, mode, Some(Link { name, remove: false }))
+        check_owner(&*store, owner)?;
+        Self::check(store, request)
     }
 
     /// Opens the region behind a descriptor that came from another process.
-    pub(crate) fn attach_fd(fd: OwnedFd, request: &Request) -> Result<Self, Error> {
-        let file = File::from(fd);
-        file::check_regular(file.as_fd(), ANONYMOUS)?;
-        let (geometry, mode) = check_header(&file, ANONYMOUS, request)?;
-        mode.barrier.join()?;
-        Self::new(Store::File(file), geometry, mode, None)
+    pub(crate) fn attach_fd(fd: OwnedFd, request: &Request, trust_unsealed: bool) -> Result<Self, Error> {
+        let region = Self::check(store::from_fd(fd)?, request)?;
+        if trust_unsealed || region.store.is_sealed() { Ok(region) } else { Err(Error::Unsealed) }
     }
 
-    fn new(store: Store, geometry: Geometry, mode: Mode, link: Option<Link>) -> Result<Self, Error> {
-        Ok(Self { store, geometry, mode, link, mark: ForkMark::here()? })
+    fn check(store: Arc<dyn Store>, request: &Request) -> Result<Self, Error> {
+        let (geometry, mode) = check_header(&*store, request)?;
+        mode.barrier.join()?;
+        Self::new(store, geometry, mode, false)
+    }
+
+    fn new(store: Arc<dyn Store>, geometry: Geometry, mode: Mode, remove: bool) -> Result<Self, Error> {
+        Ok(Self { store, geometry, mode, remove, mark: ForkMark::here()? })
     }
 
     /// Takes `role`, or fails with [`Error::RoleTaken`]; of an MPMC region, any free peer index, or fails with
     /// [`Error::NoPeerLeft`].
     pub(crate) fn open_role(&self, role: Role) -> Result<Attachment, Error> {
-        match &self.store {
-            Store::File(file) => {
-                // A child of the process that opened this region registers for itself.
-                self.mode.barrier.join()?;
-                let fresh = file::reopen(file.as_fd(), self.name().unwrap_or(ANONYMOUS))?;
-                let index = self.take_index(role, |index| lease::acquire(fresh.as_fd(), index))?;
-                if self.geometry.flavor == Flavor::Mpmc {
-                    lease::join(fresh.as_fd(), role)?;
-                }
-                let length = self.geometry.region_length;
-                check_length(file, self.name().unwrap_or(ANONYMOUS), length as u64)?;
-                let mapping = Mapping::new(fresh.as_fd(), length)?;
-                // SAFETY: the mapping is page-aligned and as long as said; it lives in the same value as `memory`, and
-                // its bytes are accessed through `Memory` only.
-                #[allow(unsafe_code)]
-                let memory = unsafe { Memory::mapped(mapping.base(), mapping.length()) };
-                Ok(Attachment { memory, index, hold: Hold::Mapping(mapping) })
+        // A child of the process that opened this region registers for itself.
+        self.mode.barrier.join()?;
+        let Geometry { flavor, peers, region_length, .. } = self.geometry;
+        let store = Arc::clone(&self.store);
+        match flavor {
+            Flavor::Spsc => {
+                let attachment = store.take(&mut [role.index()].into_iter(), None, region_length)?;
+                attachment.ok_or_else(|| Error::RoleTaken { role, holder: self.peer_state(role) })
             }
-            Store::Heap(store) => {
-                let index = self.take_index(role, |index| Ok(store.acquire(index)))?;
-                store.held[role.index()].fetch_add(1, Ordering::Relaxed);
-                let hold = Hold::Heap { store: Arc::clone(store), index, role };
-                Ok(Attachment { memory: store.heap.memory(), index, hold })
-            }
-        }
-    }
-
-    /// The peer index of `role`, or the first free one.
-    fn take_index(&self, role: Role, acquire: impl Fn(usize) -> Result<bool, Error>) -> Result<usize, Error> {
-        match self.geometry.flavor {
-            Flavor::Spsc if acquire(role.index())? => Ok(role.index()),
-            Flavor::Spsc => Err(Error::RoleTaken { role, holder: self.peer_state(role) }),
             Flavor::Mpmc => {
-                let peers = self.geometry.peers;
                 // Each question takes the kernel a walk over all locks, so begin where none is held yet.
                 let first = self.attached_ever() % peers;
-                for index in (first..peers).chain(0..first) {
-                    if acquire(index)? {
-                        return Ok(index);
-                    }
-                }
-                Err(Error::NoPeerLeft { peers: self.geometry.peers })
+                let attachment = store.take(&mut (first..peers).chain(0..first), Some(role), region_length)?;
+                attachment.ok_or(Error::NoPeerLeft { peers })
             }
         }
     }
 
     /// MPMC: how many peers have ever been attached, to within those that are doing so.
     fn attached_ever(&self) -> usize {
-        let roll = |role| match &self.store {
-            Store::File(file) => {
-                let mut roll = [0; 8];
-                // If it cannot be read, the search begins elsewhere.
-                let _ = file::read_at(file, &mut roll, layout::roll_offset(role) as u64);
-                u64::from_le_bytes(roll)
-            }
-            // Relaxed: where to begin a search.
-            Store::Heap(store) => store.heap.memory().roll(role).load(Ordering::Relaxed),
+        let roll = |role| {
+            let mut roll = [0];
+            // If it cannot be read, the search begins elsewhere.
+            let _ = self.store.read(&mut roll, layout::roll_offset(role));
+            roll[0]
         };
-        ((roll(Role::Sender) >> 32) + (roll(Role::Receiver) >> 32)) as usize
+        (roll(Role::Sender) >> 32).wrapping_add(roll(Role::Receiver) >> 32) as usize
     }
 
-    /// Whether anybody holds `role`.
+    /// Whether anybody holds the lease of `role`.
     pub(crate) fn is_leased(&self, role: Role) -> bool {
-        match (&self.store, self.geometry.flavor) {
-            (Store::File(file), Flavor::Spsc) => lease::is_held(file.as_fd(), role.index()),
-            (Store::File(file), Flavor::Mpmc) => lease::is_role_held(file.as_fd(), role),
-            // Acquire: pairs with the Release in `Attachment::drop`.
-            (Store::Heap(store), _) => store.held[role.index()].load(Ordering::Acquire) != 0,
+        match self.geometry.flavor {
+            Flavor::Spsc => self.store.is_held(role.index()),
+            Flavor::Mpmc => self.store.is_role_held(role),
         }
     }
 
     /// Whether nobody holds the lease of peer `index`.
     pub(crate) fn is_dead(&self, index: usize) -> bool {
-        match &self.store {
-            Store::File(file) => !lease::is_held(file.as_fd(), index),
-            // Acquire: pairs with the Release in `Attachment::drop`.
-            Store::Heap(store) => store.leases.get(index).is_none_or(|lease| lease.load(Ordering::Acquire) == 0),
-        }
+        !self.store.is_held(index)
     }
 
     /// What is known about the holder of `role` in an SPSC region.
     pub(crate) fn peer_state(&self, role: Role) -> PeerState {
-        match &self.store {
-            Store::File(file) => peer_state_in(file, role),
-            Store::Heap(store) => {
-                let memory = store.heap.memory();
-                // Relaxed: a snapshot for people.
-                let closed = memory.event(role).load(Ordering::Relaxed) & CLOSED != 0;
-                let attaches = memory.word(Flavor::Spsc.record_offset(role.index())).load(Ordering::Relaxed);
-                let record = PeerRecord { attaches, pid: std::process::id().into(), ..PeerRecord::new_zeroed() };
-                PeerState::new(self.is_leased(role), closed, &record, false)
-            }
-        }
+        peer_state_in(&*self.store, role)
     }
 
     /// What is known about the holders of `role` in an MPMC region.
     pub(crate) fn peer_states(&self, role: Role) -> Vec<PeerState> {
-        match &self.store {
-            Store::File(file) => peer_states_in(file, self.geometry.peers, role),
-            Store::Heap(store) => {
-                let held = store.held[role.index()].load(Ordering::Relaxed);
-                vec![PeerState::Running { pid: std::process::id() }; held as usize]
-            }
-        }
+        peer_states_in(&*self.store, self.geometry.peers, role)
+    }
+
+    /// Changes owner, group and permission bits.
+    pub(crate) fn set_access(&self, owner: Option<u32>, group: Option<u32>, mode: Option<u32>) -> Result<(), Error> {
+        self.store.set_access(owner, group, mode)
+    }
+
+    /// Keeps its pages from being swapped out, or no longer.
+    pub(crate) fn keep_in_memory(&self, keep: bool) -> Result<(), Error> {
+        self.store.keep_in_memory(keep)
+    }
+
+    /// Waits until everything is on the disk; whether the region is clean there.
+    pub(crate) fn sync(&self) -> Result<bool, Error> {
+        self.store.sync()
     }
 
     /// Removes the name, if it still leads to this region; `false` if not.
     pub(crate) fn unlink(&self) -> Result<bool, Error> {
-        match (&self.store, &self.link) {
-            (Store::File(file), Some(link)) => posix::unlink_if_same(file.as_fd(), &link.name),
-            _ => Ok(false),
-        }
+        self.store.remove()
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.link.as_ref().map(|link| link.name.as_str())
+        self.store.name()
     }
 
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.store {
-            Store::File(file) => Some(file.as_fd()),
-            Store::Heap(_) => None,
-        }
+        self.store.descriptor()
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -378,59 +230,64 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         // A child that inherited this value leaves the parent's name alone.
-        if self.link.as_ref().is_some_and(|link| link.remove) && self.mark.is_ours() {
+        if self.remove && self.mark.is_ours() {
             // Nobody is left to tell; the name then stays, which `list` and `unlink` are for.
             let _ = self.unlink();
         }
     }
 }
-/// /dev/shm is writable by everybody, so a name alone says nothing about who is behind it.
-fn check_owner(file: &File, name: &str, owner: Option<u32>) -> Result<(), Error> {
-    let found = file.metadata().map_err(|source| Error::Os { call: "fstat", source })?.uid();
+
+/// Many directories are writable by everybody, so a name alone says nothing about who is behind it.
+fn check_owner(store: &dyn Store, owner: Option<u32>) -> Result<(), Error> {
+    let (found, _) = store.access()?;
     let this = rustix::process::geteuid().as_raw();
     let welcome = match owner {
         Some(owner) => found == owner,
         None => found == this || found == 0,
     };
-    if welcome { Ok(()) } else { Err(Error::WrongOwner { name: name.into(), expected: owner.unwrap_or(this), found }) }
+    let expected = owner.unwrap_or(this);
+    if welcome { Ok(()) } else { Err(Error::WrongOwner { name: store.label().into(), expected, found }) }
 }
+
+/// Whether it is a region at all: whatever else is wrong with one, this is how one gets rid of it.
+fn check_removable(store: &dyn Store) -> Result<(), Error> {
+    match read_header(store) {
+        Err(error @ Error::NotARegion { .. }) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the name of a region that no process has open, if there is one.
 ///
 /// Whoever opens a region to use it first fails to claim it, and then announces itself; so of several that do this at
 /// once, none can find another one's announcement on a region that was abandoned.
-pub(crate) fn remove_abandoned(name: &str, owner: Option<u32>) -> Result<(), Error> {
-    let name = Name::new(name)?;
-    let file = match posix::open(&name) {
+pub(crate) fn remove_abandoned(address: &Address, owner: Option<u32>) -> Result<(), Error> {
+    let store = match find(address, Access::Write) {
         Err(Error::NotFound { .. }) => return Ok(()),
-        file => File::from(file?),
+        store => store?,
     };
-    check_owner(&file, name.as_str(), owner)?;
-    if let Err(error @ Error::NotARegion { .. }) = read_header(&file, name.as_str()) {
-        return Err(error);
-    }
-    if lease::claim_abandoned(&file)? {
-        posix::unlink_if_same(file.as_fd(), &name)?;
+    check_owner(&*store, owner)?;
+    check_removable(&*store)?;
+    if store.claim_abandoned()? {
+        store.remove()?;
     }
     Ok(())
 }
 
-/// Removes the name of a region, after checking that it is one. Who is attached goes on undisturbed.
+/// Removes a region of any kind that others can find, after checking that it is one. Who is attached goes on
+/// undisturbed; the memory goes with the last of them.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotARegion`], [`Error::PermissionDenied`]; [`Error::Removed`] if somebody else was
 /// faster.
-pub fn unlink(name: &str) -> Result<(), Error> {
-    let name = Name::new(name)?;
-    let file = File::from(posix::open(&name)?);
-    // Whatever else is wrong with it, it is a region, and this is how one gets rid of it.
-    if let Err(error @ Error::NotARegion { .. }) = read_header(&file, name.as_str()) {
-        return Err(error);
-    }
-    if posix::unlink_if_same(file.as_fd(), &name)? {
-        Ok(())
-    } else {
-        Err(Error::Removed { name: name.as_str().into() })
-    }
+pub fn unlink<A>(address: A) -> Result<(), Error>
+where
+    A: TryInto<Address>,
+    Error: From<A::Error>,
+{
+    let store = find(&address.try_into()?, Access::Write)?;
+    check_removable(&*store)?;
+    if store.remove()? { Ok(()) } else { Err(Error::Removed { name: store.label().into() }) }
 }
 
 impl Barrier {

@@ -1,17 +1,13 @@
 //! The records and words in which a peer tells the others about itself.
 
-use std::fs::File;
-use std::os::fd::AsFd;
+use zerocopy::{FromBytes, IntoBytes};
 
-use zerocopy::FromBytes;
-
+use super::store::Store;
 use crate::error::Role;
 use crate::layout::{self, Flavor, PeerRecord};
-use crate::lease;
 use crate::memory::Memory;
 use crate::peer::PeerState;
 use crate::sync::Ordering;
-use crate::sys::file;
 use crate::sys::process::Identity;
 use crate::wait::CLOSED;
 
@@ -69,12 +65,12 @@ fn role_code(role: Role) -> u64 {
 
 /// The records of so many peers, in one call; those of a file that was truncated under us are zero, as for a peer that
 /// never was.
-fn read_records(file: &File, flavor: Flavor, first: usize, peers: usize) -> impl Iterator<Item = PeerRecord> {
-    let mut table = vec![0; peers * layout::PEER_STRIDE];
-    let _ = file::read_at(file, &mut table, flavor.record_offset(first) as u64);
+fn read_records(store: &dyn Store, flavor: Flavor, first: usize, peers: usize) -> impl Iterator<Item = PeerRecord> {
+    let mut table = vec![0; peers * layout::PEER_STRIDE / 8];
+    let _ = store.read(&mut table, flavor.record_offset(first));
     let record = move |index: usize| {
-        let (record, _) =
-            PeerRecord::read_from_prefix(&table[index * layout::PEER_STRIDE..]).expect("it fits a stride");
+        let (record, _) = PeerRecord::read_from_prefix(table[index * layout::PEER_STRIDE / 8..].as_bytes())
+            .expect("it fits a stride");
         record
     };
     (0..peers).map(record)
@@ -86,21 +82,18 @@ fn state(record: &PeerRecord, leased: bool, closed: bool) -> PeerState {
     PeerState::new(leased, closed, record, leased && identity.is_stopped())
 }
 
-/// What an SPSC region's file tells about the holder of `role`.
-pub(crate) fn peer_state_in(file: &File, role: Role) -> PeerState {
-    let mut event = [0; 4];
-    let _ = file::read_at(file, &mut event, layout::event_offset(role) as u64);
-    let closed = u32::from_le_bytes(event) & CLOSED != 0;
-    let record = read_records(file, Flavor::Spsc, role.index(), 1).next().expect("one was asked for");
-    state(&record, lease::is_held(file.as_fd(), role.index()), closed)
+/// What an SPSC region tells about the holder of `role`.
+pub(crate) fn peer_state_in(store: &dyn Store, role: Role) -> PeerState {
+    let closed = store.event(role) & CLOSED != 0;
+    let record = read_records(store, Flavor::Spsc, role.index(), 1).next().expect("one was asked for");
+    state(&record, store.is_held(role.index()), closed)
 }
 
-/// What an MPMC region's file tells about the peers of `role`: those that live, and those that crashed and whose index
-/// nobody has taken since.
-pub(crate) fn peer_states_in(file: &File, peers: usize, role: Role) -> Vec<PeerState> {
+/// What an MPMC region tells about the peers of `role`: those that live, and those that crashed and whose index nobody
+/// has taken since.
+pub(crate) fn peer_states_in(store: &dyn Store, peers: usize, role: Role) -> Vec<PeerState> {
     let of_role = |(index, record): (usize, PeerRecord)| {
-        (record.role == role_code(role) && record.attached == 1)
-            .then(|| state(&record, lease::is_held(file.as_fd(), index), false))
+        (record.role == role_code(role) && record.attached == 1).then(|| state(&record, store.is_held(index), false))
     };
-    read_records(file, Flavor::Mpmc, 0, peers).enumerate().filter_map(of_role).collect()
+    read_records(store, Flavor::Mpmc, 0, peers).enumerate().filter_map(of_role).collect()
 }

@@ -4,20 +4,37 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat};
+use rustix::fs::{FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use super::os;
 use crate::error::Error;
+
+/// File systems that are memory, by their numbers in `statfs`: tmpfs, ramfs, hugetlbfs.
+const MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+
+/// Whether a file, or a directory, is memory, and so does not outlive the machine.
+pub(crate) fn is_memory(file: impl AsFd) -> Result<bool, Error> {
+    let kind = rustix::fs::fstatfs(file).map_err(os("fstatfs"))?.f_type;
+    Ok(MEMORY.contains(&(kind as u32)))
+}
+
+/// What keeps a file as long as it is.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// A sealed anonymous file of `length` bytes: no peer can truncate it, whatever it is up to.
 pub(crate) fn memfd(length: usize) -> Result<OwnedFd, Error> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = rustix::fs::memfd_create("ringway", flags).map_err(os("memfd_create"))?;
     reserve(file.as_fd(), length)?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals).map_err(os("fcntl(F_ADD_SEALS)"))?;
+    rustix::fs::fcntl_add_seals(&file, SEALS).map_err(os("fcntl(F_ADD_SEALS)"))?;
     Ok(file)
+}
+
+/// Whether nobody can change the length of a file any more.
+pub(crate) fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    // Only memory has seals at all.
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
 }
 
 /// Gives the file its length and every one of its pages now, so that no later access can fail for want of memory.
@@ -39,21 +56,40 @@ pub(crate) fn fallocate(file: BorrowedFd<'_>, needed: u64) -> Result<(), Error> 
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, needed) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT) => {
                 return Err(Error::NoSpace { needed, available: available(file) });
             }
+            Err(Errno::OPNOTSUPP) => return write_zeroes(file, needed),
             Err(errno) => return Err(os("fallocate")(errno)),
         }
     }
 }
 
-/// Bytes that the file system can still give, and the machine behind it.
+/// Gives an empty file its pages where the file system cannot do so by itself.
+fn write_zeroes(file: BorrowedFd<'_>, needed: u64) -> Result<(), Error> {
+    let zeroes = [0; 1 << 16];
+    let mut done = 0;
+    while done < needed {
+        let length = zeroes.len().min((needed - done) as usize);
+        match rustix::io::pwrite(file, &zeroes[..length], done) {
+            Ok(written) => done += written as u64,
+            Err(Errno::INTR) => {}
+            Err(Errno::NOSPC | Errno::FBIG | Errno::DQUOT) => {
+                return Err(Error::NoSpace { needed, available: available(file) });
+            }
+            Err(errno) => return Err(os("pwrite")(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that the file system can still give, and the machine behind it if it is memory.
 fn available(file: BorrowedFd<'_>) -> u64 {
     let mount = match rustix::fs::fstatvfs(file) {
         Ok(stat) if stat.f_blocks > 0 => stat.f_bavail.saturating_mul(stat.f_frsize),
         _ => u64::MAX,
     };
-    mount.min(memory_available())
+    if is_memory(file).unwrap_or(false) { mount.min(memory_available()) } else { mount }
 }
 
 /// Memory and swap that can be had without taking it from somebody; unlimited if /proc does not tell.
@@ -91,6 +127,34 @@ pub(crate) fn no_proc() -> Error {
 pub(crate) fn denied(action: &'static str, name: &str, stat: Option<Stat>) -> Error {
     let (owner, mode) = stat.map_or((u32::MAX, 0), |stat| (stat.st_uid, stat.st_mode & 0o7777));
     Error::PermissionDenied { action, name: name.into(), owner, mode }
+}
+
+/// User id of the owner.
+pub(crate) fn owner(file: BorrowedFd<'_>) -> Result<u32, Error> {
+    Ok(rustix::fs::fstat(file).map_err(os("fstat"))?.st_uid)
+}
+
+/// Changes owner, group and permission bits.
+pub(crate) fn set_access(
+    file: BorrowedFd<'_>,
+    name: &str,
+    owner: Option<u32>,
+    group: Option<u32>,
+    mode: Option<u32>,
+) -> Result<(), Error> {
+    let refused = |call| {
+        move |errno| match errno {
+            Errno::PERM | Errno::ACCESS => denied("change", name, rustix::fs::fstat(file).ok()),
+            errno => os(call)(errno),
+        }
+    };
+    if let Some(mode) = mode {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(refused("fchmod"))?;
+    }
+    if owner.is_some() || group.is_some() {
+        rustix::fs::fchown(file, owner.map(Uid::from_raw), group.map(Gid::from_raw)).map_err(refused("fchown"))?;
+    }
+    Ok(())
 }
 
 /// Refuses whatever is no regular file.

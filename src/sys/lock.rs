@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Exclusive,
 }
 
-fn request(byte: u64, kind: Kind) -> libc::flock {
+fn request(first: u64, count: u64, kind: Kind) -> libc::flock {
     // SAFETY: a struct of integers, for which zero is a value.
     let mut lock: libc::flock = unsafe { core::mem::zeroed() };
     lock.l_type = match kind {
@@ -26,15 +26,15 @@ fn request(byte: u64, kind: Kind) -> libc::flock {
         Kind::Exclusive => libc::F_WRLCK,
     } as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = byte as libc::off_t;
-    lock.l_len = 1;
+    lock.l_start = first as libc::off_t;
+    lock.l_len = count as libc::off_t;
     lock
 }
 
 /// Takes the lock on `byte` for the description behind `file`, or changes the one that it has; `false` if another
 /// description is in the way. Never blocks.
 pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u64, kind: Kind) -> io::Result<bool> {
-    let lock = request(byte, kind);
+    let lock = request(byte, 1, kind);
     // SAFETY: the descriptor is open, and `lock` is a valid request that outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } == 0 {
         return Ok(true);
@@ -46,9 +46,10 @@ pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u64, kind: Kind) -> io::Resul
     }
 }
 
-/// Whether a description other than `file`'s holds a lock on `byte` that a lock of this kind would have to wait for.
-pub(crate) fn would_wait(file: BorrowedFd<'_>, byte: u64, kind: Kind) -> io::Result<bool> {
-    let mut lock = request(byte, kind);
+/// Whether a description other than `file`'s holds a lock on any of `count` bytes that a lock of this kind would have to
+/// wait for.
+pub(crate) fn would_wait(file: BorrowedFd<'_>, first: u64, count: u64, kind: Kind) -> io::Result<bool> {
+    let mut lock = request(first, count, kind);
     // SAFETY: the descriptor is open, and `lock` is a valid request that the kernel may overwrite.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
         return Err(io::Error::last_os_error());

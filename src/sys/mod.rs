@@ -4,6 +4,8 @@
 //! word would not tell the user what to do.
 
 pub(crate) mod clock;
+pub(crate) mod disk;
+pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod heap;
@@ -12,6 +14,8 @@ pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod posix;
 pub(crate) mod process;
+pub(crate) mod socket;
+pub(crate) mod sysv;
 
 use crate::error::Error;
 

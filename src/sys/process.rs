@@ -117,6 +117,16 @@ pub(crate) fn has_many_cores() -> bool {
     *MANY.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } != 1)
 }
 
+/// A number that differs between any two boots of a machine, or of any two machines; not 0.
+///
+/// The low bits of the kernel's random boot id, of which the lowest gives way.
+pub(crate) fn boot(bits: u64) -> Result<u64, Error> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|_| super::file::no_proc())?;
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    let id = u128::from_str_radix(&digits, 16).map_err(|_| super::file::no_proc())?;
+    Ok(id as u64 & bits | 1)
+}
+
 /// What a peer writes about itself when it attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -171,6 +181,7 @@ mod tests {
         assert!(identity.start_time > 0);
         assert!(identity.pid_namespace > 0);
         assert!(!identity.is_stopped());
+        assert_eq!(boot(0xff).unwrap(), boot(0xffff).unwrap() & 0xff);
         assert!(ForkMark::here().unwrap().is_ours());
         assert_eq!(ForkMark::here().unwrap().token, ForkMark::here().unwrap().token);
     }

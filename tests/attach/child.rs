@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::{Outcome, life, places, races, users, watchdog};
+use crate::{Outcome, disk, life, passing, places, races, segment, users, watchdog};
 
 /// The part of a child, and what it is about.
 const PART: &str = "RINGWAY_ATTACH_PART";
@@ -31,7 +31,8 @@ pub(crate) fn is_child() -> bool {
 /// What a child does instead of trials.
 pub(crate) fn run() -> ExitCode {
     let (part, subject) = (env::var(PART).expect("is set"), env::var(SUBJECT).expect("is set"));
-    let parts = [life::PARTS, races::PARTS, places::PARTS, users::PARTS].concat();
+    let parts =
+        [life::PARTS, races::PARTS, places::PARTS, disk::PARTS, segment::PARTS, passing::PARTS, users::PARTS].concat();
     let (_, play) = parts.into_iter().find(|(name, _)| *name == part).expect("a part of that name");
     // Not under the watchdog, whose thread would forbid some of the namespaces: the parent's ends both.
     match play(&subject) {
@@ -62,6 +63,12 @@ pub(crate) fn play(part: &str, subject: &str) -> Outcome {
     }
 }
 
+/// Has a child play a part to its end, with a socket as its standard input.
+pub(crate) fn play_over(part: &str, socket: std::os::unix::net::UnixStream) {
+    let status = command(part, "").stdin(std::os::fd::OwnedFd::from(socket)).status().expect("another process");
+    assert!(status.success(), "it failed, see above: {status}");
+}
+
 /// A child that is spoken to: it is asked for a line, and answers with one.
 #[derive(Debug)]
 pub(crate) struct Talking {
@@ -75,6 +82,10 @@ impl Talking {
         let mut child = command(part, subject).spawn().expect("another process");
         let (to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         Self { child, to, from: BufReader::new(from) }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn tell(&mut self) {

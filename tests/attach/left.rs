@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::id;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Descriptors, shared mappings, and names of ours.
+/// Descriptors, shared mappings, and names and System V segments of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Behind {
     descriptors: Vec<PathBuf>,
     mappings: Vec<String>,
     names: Vec<String>,
+    segments: Vec<String>,
 }
 
 impl Behind {
@@ -20,10 +21,11 @@ impl Behind {
         let mut descriptors: Vec<_> = links.filter_map(|link| fs::read_link(link).ok()).collect();
         descriptors.sort();
         let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
-        let shared = maps.lines().filter(|line| line.contains("/dev/shm/") || line.contains("memfd:"));
+        let shared =
+            maps.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|flags| flags.ends_with('s')));
         let mappings = shared.map(str::to_owned).collect();
         let names = names();
-        Self { descriptors, mappings, names }
+        Self { descriptors, mappings, names, segments: segments() }
     }
 }
 
@@ -32,41 +34,80 @@ fn prefix() -> String {
     format!("ringway-attach-{}-", id())
 }
 
-/// The names in POSIX shared memory that are ours.
+/// Where files that are no shared memory are tried: beside the build, which hardly ever is memory.
+const DISK: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// The names that are ours.
 fn names() -> Vec<String> {
-    // Where it is missing, there are none.
-    let entries = fs::read_dir("/dev/shm").into_iter().flatten();
+    // Where a directory is missing, there are none.
+    let entries = ["/dev/shm", DISK].into_iter().flat_map(fs::read_dir).flatten();
     let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.retain(|name| name.starts_with(&prefix()));
+    names.retain(|name| name.contains(&prefix()) || is_hidden_and_ours(name));
     names.sort();
     names
 }
 
+/// What the library itself names: drafts, and companions of System V segments.
+fn is_hidden_and_ours(name: &str) -> bool {
+    let creator = || -> Option<u64> {
+        Some(u64::from_le_bytes(fs::read(format!("/dev/shm/{name}")).ok()?.get(16..24)?.try_into().ok()?))
+    };
+    name.starts_with(&format!(".ringway-draft-{}-", id()))
+        || name.starts_with(".ringway-sysv-") && creator() == Some(id().into())
+}
+
+/// The System V segments that this process made.
+fn segments() -> Vec<String> {
+    let text = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let ours = |line: &&str| line.split_whitespace().nth(4) == Some(&id().to_string());
+    text.lines().filter(ours).map(str::to_owned).collect()
+}
+
 /// A name that is free, and free again when this is dropped, whatever it leads to by then.
 #[derive(Debug)]
-pub(crate) struct Name(String);
+pub(crate) struct Name {
+    address: String,
+    path: PathBuf,
+}
 
 impl Name {
+    /// In POSIX shared memory.
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(format!("{}{}", prefix(), NEXT.fetch_add(1, Ordering::Relaxed)))
+        let address = fresh();
+        Self { path: PathBuf::from("/dev/shm").join(&address), address }
+    }
+
+    /// In a directory on a disk.
+    pub(crate) fn on_disk() -> Self {
+        let path = PathBuf::from(DISK).join(fresh());
+        Self { address: format!("file:{}", path.display()), path }
+    }
+
+    /// One of each.
+    pub(crate) fn each() -> [Self; 2] {
+        [Self::new(), Self::on_disk()]
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        PathBuf::from("/dev/shm").join(&self.0)
+        self.path.clone()
     }
 
     /// Whether it leads to anything.
     pub(crate) fn is_taken(&self) -> bool {
-        self.path().symlink_metadata().is_ok()
+        self.path.symlink_metadata().is_ok()
     }
+}
+
+fn fresh() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}{}", prefix(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl std::ops::Deref for Name {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        &self.address
     }
 }
 
@@ -75,5 +116,14 @@ impl Drop for Name {
         // One of the two is right, or the name is free already.
         let _ = fs::remove_file(self.path());
         let _ = fs::remove_dir(self.path());
+    }
+}
+
+/// So that a name can stand where an address is asked for.
+impl TryFrom<&Name> for ringway::Address {
+    type Error = ringway::Error;
+
+    fn try_from(name: &Name) -> Result<Self, ringway::Error> {
+        name.address.parse()
     }
 }

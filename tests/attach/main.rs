@@ -4,15 +4,18 @@
 //! Trials run one after the other, so that each can count the descriptors, mappings and names that it leaves behind.
 
 mod child;
+mod disk;
 mod exhaustion;
 mod expect;
 mod header;
 mod left;
 mod life;
 mod names;
+mod passing;
 mod payload;
 mod places;
 mod races;
+mod segment;
 mod users;
 #[path = "../conformance/watchdog.rs"]
 mod watchdog;
@@ -79,6 +82,9 @@ fn main() -> ExitCode {
         ("races", races::CASES),
         ("exhaustion", exhaustion::CASES),
         ("places", places::CASES),
+        ("disk", disk::CASES),
+        ("passing", passing::CASES),
+        ("segment", segment::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();

@@ -74,19 +74,21 @@ fn the_longest_and_the_oddest_names_work() {
 }
 
 fn a_free_name_leads_to_nothing() {
-    let name = Name::new();
-    for (call, find) in FINDERS.iter().filter(|(call, _)| *call != "open_or_create") {
-        assert_refused!(find(&name), Error::NotFound { name: given } if **given == *name, &name, "open_or_create");
-        assert!(!name.is_taken(), "{call}");
+    for name in Name::each() {
+        for (call, find) in FINDERS.iter().filter(|(call, _)| *call != "open_or_create") {
+            assert_refused!(find(&name), Error::NotFound { name: given } if **given == *name, &name, "open_or_create");
+            assert!(!name.is_taken(), "{call}");
+        }
     }
 }
 
 fn a_name_in_use_is_not_created_again() {
-    let name = Name::new();
-    let channel = Channel::<u64>::create(&name, &Options::new()).unwrap();
-    let remedy = "attach to it, use open_or_create, or remove it with ringway::unlink";
-    assert_refused!(create(&name), Error::AlreadyExists { name: given } if **given == *name, &name, remedy);
-    assert!(channel.unlink().unwrap(), "it is still the first one");
+    for name in Name::each() {
+        let channel = Channel::<u64>::create(&name, &Options::new()).unwrap();
+        let remedy = "attach to it, use open_or_create, or remove it with ringway::unlink";
+        assert_refused!(create(&name), Error::AlreadyExists { name: given } if **given == *name, &name, remedy);
+        assert!(channel.unlink().unwrap(), "it is still the first one");
+    }
 }
 
 /// What tells a file apart from any other.
@@ -127,35 +129,38 @@ fn files_of_other_programs_are_told_apart_and_left_alone() {
         (noise(1 << 20), "a file that begins with"),
     ];
     for (bytes, found) in cases {
-        let name = Name::new();
-        fs::write(name.path(), &bytes).unwrap();
-        is_left_alone(&name, found);
-        assert_eq!(fs::read(name.path()).unwrap(), bytes);
+        for name in Name::each() {
+            fs::write(name.path(), &bytes).unwrap();
+            is_left_alone(&name, found);
+            assert_eq!(fs::read(name.path()).unwrap(), bytes);
+        }
     }
 }
 
 fn what_is_no_file_is_told_apart_and_left_alone() {
-    let name = Name::new();
-    fs::create_dir(name.path()).unwrap();
-    is_left_alone(&name, "a directory");
-
-    let name = Name::new();
-    mknodat(CWD, name.path(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    is_left_alone(&name, "a FIFO");
-    assert!(name.path().metadata().unwrap().file_type().is_fifo());
-
+    for name in Name::each() {
+        fs::create_dir(name.path()).unwrap();
+        is_left_alone(&name, "a directory");
+    }
+    for name in Name::each() {
+        mknodat(CWD, name.path(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        is_left_alone(&name, "a FIFO");
+        assert!(name.path().metadata().unwrap().file_type().is_fifo());
+    }
     let name = Name::new();
     let _listener = UnixListener::bind(name.path()).unwrap();
     is_left_alone(&name, "a socket");
 }
 
 fn a_link_is_not_followed() {
-    let (region, link, nowhere) = (Name::new(), Name::new(), Name::new());
-    let _channel = Channel::<u64>::create(&region, &Options::new()).unwrap();
-    symlink(region.path(), link.path()).unwrap();
-    is_left_alone(&link, "a symbolic link");
-    symlink("/nowhere", nowhere.path()).unwrap();
-    is_left_alone(&nowhere, "a symbolic link");
+    for (region, link) in Name::each().into_iter().zip(Name::each()) {
+        let _channel = Channel::<u64>::create(&region, &Options::new()).unwrap();
+        symlink(region.path(), link.path()).unwrap();
+        is_left_alone(&link, "a symbolic link");
+        fs::remove_file(link.path()).unwrap();
+        symlink("/nowhere", link.path()).unwrap();
+        is_left_alone(&link, "a symbolic link");
+    }
 }
 
 fn descriptors_of_something_else_are_refused() {

@@ -96,7 +96,7 @@ pub(crate) fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong
     }
 }
 
-fn mount_memory(target: &str, options: &str) -> Result<(), String> {
+pub(crate) fn mount_memory(target: &str, options: &str) -> Result<(), String> {
     mount("none", target, "tmpfs", 0, options)
 }
 
@@ -134,7 +134,7 @@ fn works(channel: &Channel<u64>) {
 }
 
 /// Plays in mounts of its own, and leaves nothing behind in the process.
-fn in_own_mounts(scene: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn in_own_mounts(scene: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     enter_own_mounts()?;
     let before = Behind::here();
     scene()?;
@@ -188,7 +188,7 @@ fn where_it_is_read_only(_: &str) -> Result<(), String> {
         ];
         for (call, result) in calls {
             let remedy = "mount -o remount,rw /dev/shm";
-            assert_refused!(call => result, Error::Unsupported { .. }, "/dev/shm", "read-only", remedy);
+            assert_refused!(call => result, Error::ReadOnly { path } if path == SHM, "read-only", remedy);
         }
         // Looking is still possible.
         assert_eq!(Inspection::of("ticks").expect("it is readable").capacity, 1024);

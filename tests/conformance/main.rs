@@ -1,7 +1,8 @@
 //! What the docs of the handles promise, for either flavor, on every backing, with every way of waiting, and with either barrier.
 //!
 //! A behaviour is a function of a [`Setup`]; a trial is a behaviour in one setup, named
-//! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only.
+//! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only; and on
+//! System V, files and inherited memory every strategy is tried between processes only.
 
 mod asleep;
 mod basics;
@@ -99,9 +100,19 @@ fn once(setup: Setup) -> bool {
     setup.wait == Wait::default()
 }
 
-/// For behaviours of which the bytes of the region, or another process, are a part.
+/// For behaviours between processes.
+fn that_is_reached(setup: Setup) -> bool {
+    setup.backing.is_reached()
+}
+
+/// For behaviours of which the bytes of the region are a part.
 fn with_a_file(setup: Setup) -> bool {
     setup.backing.has_file()
+}
+
+/// The same, for behaviours that open so many ends that a disk would be kept busy for minutes.
+fn in_memory(setup: Setup) -> bool {
+    with_a_file(setup) && setup.backing != Backing::File
 }
 
 /// For behaviours that are costly, and about nothing that depends on the setup.
@@ -111,7 +122,8 @@ fn in_one_memfd(setup: Setup) -> bool {
 
 /// For behaviours of many processes, to which a channel comes by name or by descriptor.
 fn in_a_crowd(setup: Setup) -> bool {
-    once(setup) && matches!(setup.backing, Backing::Posix | Backing::Passed)
+    let is_chosen = setup.backing.has_name() || setup.backing == Backing::Passed;
+    once(setup) && setup.is_main() && is_chosen
 }
 
 /// For behaviours that somebody watches from outside.
@@ -126,8 +138,8 @@ const SUITES: [Suite; 27] = [
     suite(disconnect::IMMEDIATE, once),
     suite(model::IMMEDIATE, once),
     suite(hostile::IMMEDIATE, |setup| once(setup) && with_a_file(setup)),
-    suite(scribble::IMMEDIATE, |setup| once(setup) && with_a_file(setup)),
-    suite(scribble::WAITING, with_a_file),
+    suite(scribble::IMMEDIATE, |setup| once(setup) && in_memory(setup)),
+    suite(scribble::WAITING, in_memory),
     suite(waiting::WAITING, always),
     suite(disconnect::WAITING, always),
     suite(stress::WAITING, always),
@@ -146,7 +158,7 @@ const SUITES: [Suite; 27] = [
     suite(asleep::ALONE, that_sleeps),
     suite(asleep::GUARDED, that_sleeps),
     suite(asleep::OBSERVED, that_sleeps),
-    Suite { behaviours: processes::WAITING, is_tried: with_a_file, starts_processes: true },
+    Suite { behaviours: processes::WAITING, is_tried: that_is_reached, starts_processes: true },
 ];
 
 fn trial(flavor: &str, name: &str, run: fn(Setup), setup: Setup, alone: bool) -> Trial {
@@ -163,7 +175,9 @@ fn trial(flavor: &str, name: &str, run: fn(Setup), setup: Setup, alone: bool) ->
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for setup in Setup::all() {
-        for suite in SUITES.iter().filter(|suite| (suite.is_tried)(setup)) {
+        let is_chosen = |suite: &Suite| setup.is_main() || (suite.starts_processes && setup.membarrier);
+        let is_tried = |suite: &&Suite| (suite.is_tried)(setup) && is_chosen(suite);
+        for suite in SUITES.iter().filter(is_tried) {
             for Behaviour { name, spsc, mpmc } in suite.behaviours {
                 let of_flavors = [(Spsc::NAME, spsc), (Mpmc::NAME, mpmc)];
                 let tried = of_flavors.into_iter().filter_map(|(flavor, run)| Some((flavor, (*run)?)));

@@ -87,7 +87,7 @@ pub(crate) fn command<T: Payload, F: Kind>(part: &str, wait: Wait, channels: &[&
     let mut command = Command::new(env::current_exe().expect("this binary"));
     command.env(PART, part).env(FLAVOR, F::NAME).env(WAIT, format!("{wait:?}"));
     if let Some(names) = channels.iter().map(|open| open.receiving().name()).collect::<Option<Vec<_>>>() {
-        command.env(NAMES, names.join(" "));
+        command.env(NAMES, names.join("\n"));
     } else {
         let mut passed = channels.iter().map(|open| Stdio::from(OwnedFd::from(open.file())));
         command.stdin(passed.next().expect("a channel")).stdout(passed.next().unwrap_or(Stdio::null()));
@@ -142,7 +142,7 @@ pub(crate) fn channel<T: Payload, F: Flavor>(index: usize) -> Channel<T, F> {
     };
     let options = Options::new().wait(wait);
     let channel = match env::var(NAMES) {
-        Ok(names) => Channel::attach(names.split(' ').nth(index).expect("a name"), &options),
+        Ok(names) => Channel::attach(names.lines().nth(index).expect("a name"), &options),
         Err(_) => {
             let passed =
                 if index == 0 { stdin().as_fd().try_clone_to_owned() } else { stdout().as_fd().try_clone_to_owned() };

@@ -15,20 +15,55 @@ use ringway::{Options, Payload, Wait};
 pub(crate) enum Backing {
     /// Named shared memory; the second side attaches by name.
     Posix,
+    /// A System V segment; the second side attaches by its id.
+    SystemV,
+    /// A file on a disk; the second side attaches by its path.
+    File,
     /// An anonymous file; both sides open their ends through one value.
     Memfd,
     /// An anonymous file; the second side has another descriptor of it.
     Passed,
+    /// Memory that children inherit; both sides open their ends through one value.
+    Anonymous,
     /// Memory of this process.
     Heap,
 }
 
 impl Backing {
-    const ALL: [Self; 4] = [Self::Posix, Self::Memfd, Self::Passed, Self::Heap];
+    const ALL: [Self; 7] =
+        [Self::Posix, Self::SystemV, Self::File, Self::Memfd, Self::Passed, Self::Anonymous, Self::Heap];
 
-    /// Whether its bytes can be reached, from here or from another process.
+    /// Whether its bytes can be written behind the channel's back.
     pub(crate) fn has_file(self) -> bool {
-        self != Self::Heap
+        matches!(self, Self::Posix | Self::File | Self::Memfd | Self::Passed)
+    }
+
+    /// Whether another process finds it by an address.
+    pub(crate) fn has_name(self) -> bool {
+        matches!(self, Self::Posix | Self::SystemV | Self::File)
+    }
+
+    /// Whether a process that was started anew can come to it.
+    pub(crate) fn is_reached(self) -> bool {
+        self.has_name() || self.has_file()
+    }
+
+    /// Whether every strategy and both barriers are tried on it. A handle does not know what it is attached to, so on
+    /// others one of each does, except that every strategy is tried between processes.
+    fn is_main(self) -> bool {
+        !matches!(self, Self::SystemV | Self::File | Self::Anonymous)
+    }
+
+    /// A new one.
+    fn address(self) -> String {
+        match self {
+            Self::Posix => fresh_name(),
+            Self::SystemV => "sysv:private".into(),
+            Self::File => format!("file:{}/{}", env!("CARGO_TARGET_TMPDIR"), fresh_name()),
+            Self::Memfd | Self::Passed => "memfd:".into(),
+            Self::Anonymous => "anon:".into(),
+            Self::Heap => "heap:".into(),
+        }
     }
 }
 
@@ -36,8 +71,11 @@ impl fmt::Display for Backing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Posix => "posix",
+            Self::SystemV => "sysv",
+            Self::File => "file",
             Self::Memfd => "memfd",
             Self::Passed => "passed",
+            Self::Anonymous => "anon",
             Self::Heap => "heap",
         })
     }
@@ -57,6 +95,17 @@ pub(crate) struct Open<T, F: Flavor> {
     creator: Channel<T, F>,
     /// `None` if both sides share one value.
     other: Option<Channel<T, F>>,
+    _file: Option<Scratch>,
+}
+
+/// A file, which would outlive the channel.
+#[derive(Debug)]
+struct Scratch(String);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl fmt::Display for Setup {
@@ -78,6 +127,11 @@ impl Setup {
         all
     }
 
+    /// Whether behaviours that do not depend on the memory are tried here.
+    pub(crate) fn is_main(self) -> bool {
+        self.backing.is_main() || (self.wait == Wait::default() && self.membarrier)
+    }
+
     pub(crate) fn options(self) -> Options {
         Options::new().wait(self.wait).membarrier(self.membarrier)
     }
@@ -89,20 +143,16 @@ impl Setup {
 
     /// Creates a channel with options of the behaviour's own, and opens it from both sides.
     pub(crate) fn open_with<T: Payload, F: Flavor>(self, options: &Options) -> Open<T, F> {
-        let (creator, other) = match self.backing {
-            Backing::Posix => {
-                let name = fresh_name();
-                (Channel::create(&name, options), Some(Channel::attach(&name, &self.options())))
-            }
-            Backing::Memfd => (Channel::anonymous(options), None),
-            Backing::Passed => {
-                let creator = Channel::<T, F>::anonymous(options).expect("a new region");
-                let passed = creator.as_fd().and_then(|fd| fd.try_clone_to_owned().ok()).expect("one more descriptor");
-                (Ok(creator), Some(Channel::from_fd(passed, &self.options())))
-            }
-            Backing::Heap => (Channel::heap(options), None),
+        let address = self.backing.address();
+        let _file = address.strip_prefix("file:").map(|path| Scratch(path.into()));
+        let creator = Channel::<T, F>::create(address, options).expect("a new region");
+        let other = if self.backing == Backing::Passed {
+            let passed = creator.as_fd().and_then(|fd| fd.try_clone_to_owned().ok()).expect("one more descriptor");
+            Some(Channel::from_fd(passed, &self.options()))
+        } else {
+            creator.name().map(|name| Channel::attach(name, &self.options()))
         };
-        Open { creator: creator.expect("a new region"), other: other.map(|other| other.expect("a region")) }
+        Open { creator, other: other.map(|other| other.expect("a region")), _file }
     }
 
     /// Creates a channel and opens its ends, one from each side.

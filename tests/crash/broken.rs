@@ -42,7 +42,7 @@ fn sending<T: Numbered>(wrong: fn(&File, &Sender<T>)) -> Stage {
             wrong(&region, &tx);
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(survivor) }
     })
 }
@@ -59,7 +59,7 @@ fn receiving(wrong: fn(&File)) -> Stage {
             wrong(&region);
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(survivor) }
     })
 }
@@ -133,14 +133,14 @@ fn leave_everything() -> Verdict {
     let mut stopped = Child::start(|| idle());
     stopped.stop();
     std::mem::forget(stopped);
-    std::mem::forget(Channel::<u64>::create(&fresh_name(), &options()).map_err(|error| error.to_string())?);
+    std::mem::forget(Channel::<u64>::create(fresh_name(), &options()).map_err(|error| error.to_string())?);
     println!("pid {}", id());
     Ok(())
 }
 
 fn leave_a_name() -> Verdict {
     let options = options().persist(true);
-    Channel::<u64>::create(&fresh_name(), &options).map(drop).map_err(|error| error.to_string())?;
+    Channel::<u64>::create(fresh_name(), &options).map(drop).map_err(|error| error.to_string())?;
     println!("pid {}", id());
     Ok(())
 }

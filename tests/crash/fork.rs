@@ -151,8 +151,12 @@ fn parent_dies(backing: Backing) -> Verdict {
     let world = World::<u64>::new(backing, CAPACITY);
     let rx = world.receiver();
     adopt_orphans();
-    let mut parent = Child::start(|| {
-        let tx = world.open().sender().expect("the role is free");
+    let live = || {
+        let tx = if backing == Backing::Anonymous {
+            world.sender()
+        } else {
+            world.open().sender().expect("the role is free")
+        };
         tx.try_send(u64::new(0)).expect("there is room");
         let mut child = Child::inheriting(|| {
             outlive_parent();
@@ -163,7 +167,9 @@ fn parent_dies(backing: Backing) -> Verdict {
         });
         world.board.set(ORPHAN, child.pid().into());
         child.finish();
-    });
+    };
+    // What nobody can open has to be inherited with all that belongs to it.
+    let mut parent = if backing == Backing::Anonymous { Child::inheriting(live) } else { Child::start(live) };
     world.board.await_at_least(ORPHAN, 1);
     world.board.await_at_least(STEP, 1);
     parent.kill();
@@ -180,7 +186,7 @@ fn parent_dies(backing: Backing) -> Verdict {
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for backing in Backing::ALL {
+    for backing in Backing::INHERITED {
         for (generations, who) in [(1, "child"), (2, "grandchild"), (4, "fourth generation")] {
             cases.extend([
                 Case::new(format!("fork::use by a {who}[{backing:?}]"), move || use_of_inherited(backing, generations)),

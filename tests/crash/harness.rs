@@ -20,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::oracle::Verdict;
 use crate::process::{self, Child, die_with};
 use crate::tracer;
-use crate::world::prefix_of;
+use crate::world::{DISK, prefix_of};
 
 /// Names the trial that this process is to run.
 const TRIAL: &str = "RINGWAY_CRASH_TRIAL";
@@ -152,6 +152,7 @@ pub(crate) fn observe(name: &str, pinned: bool, limit: Duration) -> Result<Strin
     let left = reap_group(trial.id());
     let names = names(&prefix_of(id(), Some(trial.id())));
     names.iter().for_each(|name| remove(name));
+    let segments = remove_segments(trial.id());
 
     let mut text = String::new();
     let read = log.rewind().and_then(|()| log.read_to_string(&mut text));
@@ -164,6 +165,8 @@ pub(crate) fn observe(name: &str, pinned: bool, limit: Duration) -> Result<Strin
         Err(format!("{name} left {left} processes behind"))
     } else if !names.is_empty() {
         Err(format!("{name} left {names:?} behind"))
+    } else if !segments.is_empty() {
+        Err(format!("{name} left the System V segments {segments:?} behind"))
     } else {
         Ok(())
     };
@@ -171,6 +174,15 @@ pub(crate) fn observe(name: &str, pinned: bool, limit: Duration) -> Result<Strin
         Ok(()) => Ok(text),
         Err(error) => Err(format!("{error}\n{text}repeat with {SEED}={}", seed())),
     }
+}
+
+/// Removes the System V segments that a process made and left behind; their ids.
+fn remove_segments(creator: u32) -> Vec<String> {
+    let text = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ids =
+        lines.filter(|fields| fields.get(4) == Some(&creator.to_string().as_str())).map(|fields| fields[1].into());
+    ids.inspect(|id: &String| drop(ringway::unlink(format!("sysv:id={id}")))).collect()
 }
 
 /// Starts a process that outlives this one, and tidies up after it if it is killed itself.
@@ -202,13 +214,18 @@ fn trial_of(name: &str, harness: u32) -> u32 {
 }
 
 fn remove(name: &str) {
-    // Somebody else may have been faster.
-    let _ = fs::remove_file(format!("/dev/shm/{name}"));
+    for directory in DIRECTORIES {
+        // Somebody else may have been faster, and it is in one of them only.
+        let _ = fs::remove_file(format!("{directory}/{name}"));
+    }
 }
 
-/// Names in POSIX shared memory that begin so.
+/// Where regions have names.
+const DIRECTORIES: [&str; 2] = ["/dev/shm", DISK];
+
+/// Names of regions that begin so.
 pub(crate) fn names(prefix: &str) -> Vec<String> {
-    let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    let entries = DIRECTORIES.into_iter().flat_map(fs::read_dir).flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| name.starts_with(prefix)).collect()
 }

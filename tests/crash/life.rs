@@ -116,7 +116,7 @@ fn attaching(backing: Backing, end: End, first: bool) -> Stage {
             marker.mark();
             drop(held);
         });
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: survivor_of(end, world, sent, taken) }
     })
 }
@@ -132,7 +132,7 @@ fn detaching(backing: Backing, end: End) -> Stage {
             drop(held);
             marker.mark();
         });
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: survivor_of(end, world, SENT, TAKEN) }
     })
 }
@@ -147,7 +147,7 @@ fn opening(backing: Backing) -> Stage {
             marker.mark();
             drop(channel);
         });
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(Bystander { world }) }
     })
 }
@@ -324,7 +324,7 @@ fn contending(backing: Backing, end: End) -> Stage {
             world.board.set(0, if outcome.is_ok() { TOOK } else { REFUSED });
             assert!(matches!(outcome, Ok(_) | Err(Error::RoleTaken { .. })), "{outcome:?}");
         });
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(Rival { world, end, handle: None }) }
     })
 }
@@ -370,7 +370,7 @@ fn leaving(backing: Backing, end: End) -> Stage {
             drop(held);
             marker.mark();
         });
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(Left { world, end }) }
     })
 }

@@ -118,7 +118,7 @@ fn sending<T: Numbered>(
             operation(&tx, &batch);
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(survivor) }
     })
 }
@@ -146,7 +146,7 @@ fn receiving<T: Numbered>(
             marker.mark();
             assert!(batch.iter().zip(taken..).all(|(message, number)| message.number() == Ok(number)));
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(survivor) }
     })
 }
@@ -167,7 +167,7 @@ fn blocked_sending(backing: Backing, woken: bool) -> Stage {
             tx.send(u64::new(CAPACITY)).expect("room is made");
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         if woken {
             victim.run_through(libc::SYS_futex, || survivor.receive_one());
         }
@@ -186,7 +186,7 @@ fn blocked_receiving(backing: Backing, woken: bool) -> Stage {
             assert_eq!(rx.recv(), Ok(u64::new(PASSED)));
             marker.mark();
         });
-        let watched = Some(survivor.world().file());
+        let watched = Some(survivor.world().bytes());
         if woken {
             victim.run_through(libc::SYS_futex, || survivor.send_one());
         }

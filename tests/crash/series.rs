@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 
 use crate::harness::is_soak;
 use crate::oracle::{Survivor, Verdict};
 use crate::random::Random;
 use crate::tracer::{Point, Trace, Victim};
+use crate::world::Bytes;
 
 /// A victim about to execute the first instruction of its operation, and who will tell what came of it.
 pub(crate) struct Scene {
     pub(crate) victim: Victim,
-    /// The region's file, if it exists already.
-    pub(crate) watched: Option<File>,
+    /// The region, if it exists already.
+    pub(crate) watched: Option<Bytes>,
     /// System calls after which the operation, which would go on for ever, is followed no further.
     pub(crate) calls: Option<u32>,
     pub(crate) survivor: Box<dyn Survivor>,

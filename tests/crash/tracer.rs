@@ -9,13 +9,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_uint};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::process::id;
 use std::ptr::null_mut;
 
 use crate::process::{Change, Child, errno_of};
+use crate::world::Bytes;
 
 /// Bit that `PTRACE_O_TRACESYSGOOD` sets in the signal of a stop at a system call.
 const CALL: c_int = 0x80;
@@ -138,7 +137,7 @@ impl Victim {
 
     /// Steps it until it has written to the region, which it does before any system call; says where it is then, for
     /// others to be run to.
-    pub(crate) fn step_to_write(&mut self, watched: &File) -> Point {
+    pub(crate) fn step_to_write(&mut self, watched: &Bytes) -> Point {
         let mut watch = Watch::new(watched);
         let mut passes = HashMap::new();
         loop {
@@ -155,10 +154,10 @@ impl Victim {
     /// Follows it to its next mark, or through `calls` system calls if it does not come to one before. It is stepped
     /// only behind those system calls for which `is_stepped`, and otherwise run from one to the next.
     ///
-    /// `watched` is the region's file; without one, only system calls count as changes.
+    /// `watched` is the region; without one, only system calls count as changes.
     pub(crate) fn record(
         &mut self,
-        watched: Option<&File>,
+        watched: Option<&Bytes>,
         calls: Option<u32>,
         is_stepped: impl Fn(u32) -> bool,
     ) -> Trace {
@@ -296,22 +295,22 @@ impl Victim {
 
 /// The bytes of a region, and whether they are still the same.
 struct Watch<'a> {
-    file: &'a File,
+    bytes: &'a Bytes,
     seen: Vec<u8>,
     now: Vec<u8>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(file: &'a File) -> Self {
-        let length = file.metadata().expect("an open file").len() as usize;
-        let mut watch = Self { file, seen: vec![0; length], now: vec![0; length] };
+    fn new(bytes: &'a Bytes) -> Self {
+        let length = bytes.length;
+        let mut watch = Self { bytes, seen: vec![0; length], now: vec![0; length] };
         watch.has_changed();
         watch
     }
 
     /// Since the last call.
     fn has_changed(&mut self) -> bool {
-        self.file.read_exact_at(&mut self.now, 0).expect("a region keeps its length");
+        self.bytes.read(&mut self.now);
         std::mem::swap(&mut self.seen, &mut self.now);
         self.seen != self.now
     }

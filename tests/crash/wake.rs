@@ -70,7 +70,7 @@ fn waking_receiver(backing: Backing) -> Stage {
             channel_usable(world.channel(), received)?;
             Ok(received)
         };
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(Sleeper { world, child: sleeper, judge }) }
     })
 }
@@ -113,7 +113,7 @@ fn waking_sender(backing: Backing) -> Stage {
             usable(&world.sender(), &rx, sent, CAPACITY)?;
             Ok(taken)
         };
-        let watched = Some(world.file());
+        let watched = Some(world.bytes());
         Scene { victim, watched, calls: None, survivor: Box::new(Sleeper { world, child: sleeper, judge }) }
     })
 }

@@ -1,14 +1,17 @@
 //! The region that a trial is about, and messages that tell where they belong.
 
+#![allow(unsafe_code)] // attaching a segment to look at it
+
 use std::cell::Cell;
 use std::fmt::Debug;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::parent_id;
 use std::process::id;
 
 use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
-use ringway::{Options, Payload, Wait};
+use ringway::{Inspection, Options, Payload, Wait};
 
 use crate::process::Board;
 
@@ -19,10 +22,21 @@ pub(crate) enum Backing {
     Posix,
     /// An anonymous file, opened through its descriptor.
     Memfd,
+    /// A file on a disk.
+    File,
+    /// A System V segment.
+    SystemV,
+    /// Memory that children inherit, and nobody else can open.
+    Anonymous,
 }
 
 impl Backing {
+    /// On which everything is tried.
     pub(crate) const ALL: [Self; 2] = [Self::Posix, Self::Memfd];
+    /// Those that any process can open: on each, that is tried which the memory decides about, and some of the rest.
+    pub(crate) const OPEN: [Self; 4] = [Self::Posix, Self::Memfd, Self::File, Self::SystemV];
+    /// Those that children inherit.
+    pub(crate) const INHERITED: [Self; 5] = [Self::Posix, Self::Memfd, Self::File, Self::SystemV, Self::Anonymous];
 }
 
 /// How an MPMC ring publishes.
@@ -115,7 +129,41 @@ pub(crate) struct World<T, F: Flavor = Spsc> {
     address: Address,
     pub(crate) capacity: u64,
     pub(crate) board: Board,
+    _scratch: Option<Scratch>,
 }
+
+/// A file, which would outlive the channel.
+#[derive(Debug)]
+struct Scratch {
+    path: String,
+    /// Children inherit this value, and not its duty.
+    owner: u32,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.owner == id() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The bytes of a region, wherever it lies.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    file: File,
+    base: u64,
+    pub(crate) length: usize,
+}
+
+impl Bytes {
+    pub(crate) fn read(&self, buffer: &mut [u8]) {
+        self.file.read_exact_at(buffer, self.base).expect("a region keeps its length");
+    }
+}
+
+/// Where files lie: beside the build, which hardly ever is memory.
+pub(crate) const DISK: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Cells of a world's board.
 const BOARD: usize = 16;
@@ -125,6 +173,8 @@ enum Address {
     Name(String),
     /// As another process of this user sees the descriptor.
     Descriptor(String),
+    /// Nobody else can have it.
+    Inherited,
 }
 
 /// The options of every channel in the trials: nothing is polled, so a call takes the same course each time.
@@ -134,9 +184,17 @@ pub(crate) fn options() -> Options {
 
 /// A name of this trial's own, by which the harness finds what is left of it.
 pub(crate) fn fresh_name() -> String {
+    format!("{}{}", own_prefix(), count())
+}
+
+/// A System V key of this trial's own.
+fn fresh_key() -> u64 {
+    u64::from(id()) << 8 | count() & 0xff
+}
+
+fn count() -> u64 {
     thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
-    let count = COUNT.replace(COUNT.get() + 1);
-    format!("{}{count}", own_prefix())
+    COUNT.replace(COUNT.get() + 1)
 }
 
 /// What the names of this trial begin with.
@@ -184,6 +242,16 @@ impl<T: Numbered, F: Flavor> World<T, F> {
                 let descriptor = channel.as_fd().expect("a memfd").as_raw_fd();
                 Self::at(Address::Descriptor(format!("/proc/{}/fd/{descriptor}", id())), channel)
             }
+            Backing::File => {
+                let path = format!("{DISK}/{}", fresh_name());
+                let world = Self::made_named(&format!("file:{path}"), options);
+                Self { _scratch: Some(Scratch { path, owner: id() }), ..world }
+            }
+            // A key, because whoever attaches by an id looks it up in a list that others change meanwhile.
+            Backing::SystemV => Self::made_named(&format!("sysv:{:#x}", fresh_key()), options),
+            Backing::Anonymous => {
+                Self::at(Address::Inherited, Channel::create("anon:", options).expect("a new region"))
+            }
         }
     }
 
@@ -193,7 +261,7 @@ impl<T: Numbered, F: Flavor> World<T, F> {
 
     fn at(address: Address, channel: Channel<T, F>) -> Self {
         let capacity = channel.capacity() as u64;
-        Self { channel, address, capacity, board: Board::new(BOARD) }
+        Self { channel, address, capacity, board: Board::new(BOARD), _scratch: None }
     }
 
     /// Attaches to the region as any other process would.
@@ -208,6 +276,7 @@ impl<T: Numbered, F: Flavor> World<T, F> {
                 let file = File::options().read(true).write(true).open(path).expect("the creator's descriptor");
                 Channel::from_fd(file.into(), options)
             }
+            Address::Inherited => panic!("it is inherited, not opened"),
         };
         channel.expect("the region is there and whole")
     }
@@ -225,7 +294,25 @@ impl<T: Numbered, F: Flavor> World<T, F> {
         self.channel.receiver().expect("the role is free")
     }
 
-    /// The region's file, for whoever looks at its bytes.
+    /// The bytes of the region, as long as this process lives.
+    pub(crate) fn bytes(&self) -> Bytes {
+        if self.channel.as_fd().is_some() {
+            let file = self.file();
+            let length = file.metadata().expect("an open file").len() as usize;
+            return Bytes { file, base: 0, length };
+        }
+        let name = self.channel.name().expect("a System V segment");
+        let key = name.strip_prefix("sysv:0x").and_then(|digits| i32::from_str_radix(digits, 16).ok()).expect("a key");
+        let length = Inspection::of(name).expect("a region").region_length as usize;
+        // SAFETY: takes numbers only.
+        let segment = unsafe { libc::shmget(key, 0, 0) };
+        // SAFETY: an address of the kernel's choice overlays nothing; it is read by system calls only.
+        let base = unsafe { libc::shmat(segment, std::ptr::null(), libc::SHM_RDONLY) };
+        assert_ne!(base.addr(), usize::MAX);
+        Bytes { file: File::open("/proc/self/mem").expect("our own memory"), base: base.addr() as u64, length }
+    }
+
+    /// The region's file, for whoever changes its bytes.
     pub(crate) fn file(&self) -> File {
         let descriptor = self.channel.as_fd().expect("the region has a file");
         File::from(descriptor.try_clone_to_owned().expect("one more descriptor"))

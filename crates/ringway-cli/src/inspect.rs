@@ -11,12 +11,13 @@ Takes no role and changes nothing; works on the channels of any program that use
 
 Examples:
   ringway inspect ticks
+  ringway inspect file:/var/lib/ticks.ring
   watch -n 1 ringway inspect ticks";
 
 /// Arguments of `ringway inspect`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Name of the channel
+    /// Name or address of the channel, see `ringway help`
     name: String,
 }
 

@@ -1,5 +1,6 @@
 //! `ringway list`: the channels of this machine.
 
+use clap::Args;
 use ringway::{Error, Inspection, PeerState};
 
 use crate::failure::{Failure, print};
@@ -7,26 +8,40 @@ use crate::table::aligned;
 
 /// Shown by `ringway list --help`.
 pub(crate) const EXAMPLES: &str = "\
-Lists the named channels that this user may read, with who is at their ends.
+Lists the channels in POSIX and System V shared memory that this user may read, with who is at their ends. Files are \
+listed if their addresses are given.
 
 Examples:
   ringway list
+  ringway list file:/var/lib/*.ring
   ringway list | grep dead                    channels whose processes were killed";
 
+/// Arguments of `ringway list`.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Addresses of the channels to be listed, such as file:/var/lib/demo.ring; by default all in shared memory
+    #[arg(value_name = "ADDRESS")]
+    addresses: Vec<String>,
+}
+
 /// Prints one line a channel.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let addresses = match arguments.addresses.as_slice() {
+        [] => Inspection::addresses()?,
+        given => given.iter().map(|address| address.parse()).collect::<Result<_, Error>>()?,
+    };
     let mut lines =
         vec![["name", "flavor", "messages", "capacity", "bytes", "sender", "receiver"].map(str::to_owned).to_vec()];
-    for name in Inspection::names()? {
-        lines.push(match Inspection::of(&name) {
-            Ok(Inspection { flavor, len, capacity, region_length, senders, receivers, .. }) => {
+    for address in addresses {
+        lines.push(match Inspection::of(&address) {
+            Ok(Inspection { name, flavor, len, capacity, region_length, senders, receivers, .. }) => {
                 let numbers = [len, capacity, region_length].map(|number| number.to_string());
                 let peers = [senders, receivers].map(|peers| summary(&peers));
                 [vec![name, flavor.to_owned()], numbers.into(), peers.into()].concat()
             }
             // It ended just now.
-            Err(Error::NotFound { .. }) => continue,
-            Err(error) => vec![name, format!("({error})")],
+            Err(Error::NotFound { .. }) if arguments.addresses.is_empty() => continue,
+            Err(error) => vec![address.to_string(), format!("({error})")],
         });
     }
     print(&aligned(&lines))

@@ -31,6 +31,13 @@ Examples:
   ringway recv demo | tar t               ... and another; whichever starts first waits
   ringway bench --quick                   this machine's figures in some seconds
 
+Addresses, for every command that takes the name of a channel:
+  demo, posix:demo            POSIX shared memory, a name without a slash
+  sysv:0x1234                 System V shared memory of that key
+  sysv:/etc/passwd#A          the same, of the key that ftok makes of a file and a letter or a number up to 255
+  sysv:id=7                   System V shared memory of that id, as ipcs -m shows it
+  file:/var/lib/demo.ring     a file on a local file system
+
 Exit codes:
   0      everything was delivered
   1      failed: input, output, memory, permission, a failed benchmark run
@@ -50,7 +57,7 @@ enum Command {
     Recv(stream::Endpoint),
     /// List the channels of this machine
     #[command(after_help = list::EXAMPLES)]
-    List,
+    List(list::Arguments),
     /// Show what a channel carries, how full it is, and who is at its ends
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Arguments),
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Send(endpoint) => stream::send(&endpoint),
         Command::Recv(endpoint) => stream::recv(&endpoint),
-        Command::List => list::run(),
+        Command::List(arguments) => list::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Remove(arguments) => remove::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -14,12 +14,13 @@ whose processes are dead. This command is for other programs' channels.
 
 Examples:
   ringway remove ticks
+  ringway remove sysv:0x1234
   ringway remove ticks --force                also while it is in use: who has it open goes on, others cannot find it";
 
 /// Arguments of `ringway remove`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Name of the channel
+    /// Name or address of the channel, see `ringway help`
     name: String,
     /// Even if it is in use or damaged
     #[arg(long)]

@@ -34,7 +34,7 @@ pub(super) fn writer<T: Numbered>(
 pub(super) fn run_to_claim<T: Numbered>(victim: &mut Victim, world: &World<T, Mpmc>, known: &OnceCell<Point>) -> bool {
     match known.get() {
         Some(point) => victim.run_to(point),
-        None => known.set(victim.step_to_write(&world.file())).is_ok(),
+        None => known.set(victim.step_to_write(&world.bytes())).is_ok(),
     }
 }
 

@@ -61,7 +61,7 @@ impl<T: Numbered> Setting<T> {
 
     pub(super) fn scene(&self, mut others: Others<T>, mut victim: Victim, known: &OnceCell<Point>) -> Scene {
         (self.meanwhile)(&mut others, &mut victim, known);
-        let watched = Some(others.world().file());
+        let watched = Some(others.world().bytes());
         Scene { victim, watched, calls: self.calls, survivor: Box::new(others) }
     }
 

@@ -44,7 +44,7 @@ impl Sleepers {
     }
 
     fn scene(self, victim: Victim) -> Scene {
-        Scene { victim, watched: Some(self.world.file()), calls: None, survivor: Box::new(self) }
+        Scene { victim, watched: Some(self.world.bytes()), calls: None, survivor: Box::new(self) }
     }
 }
 

@@ -31,6 +31,7 @@ them, it alone knows: one that is killed or interrupted takes at most 32 message
 Examples:
   tar c docs | ringway send demo
   ringway send demo < disk.img
+  ringway send file:/var/tmp/demo < disk.img  through a file instead of shared memory
   tail -f log | ringway send log --lines      each line leaves as it comes
   ringway send demo --timeout 5 < file        code 5 if no receiver comes within 5 s
   ringway send jobs --mpmc --lines < list     one of several senders";
@@ -60,7 +61,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// Arguments of `ringway send` and `ringway recv`.
 #[derive(Args)]
 pub(crate) struct Endpoint {
-    /// Name of the channel, the same on both sides
+    /// Name or address of the channel, the same on both sides; see `ringway help`
     name: String,
     /// Keep lines whole: send each as it comes, write each once it is complete
     #[arg(long)]

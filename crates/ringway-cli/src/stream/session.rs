@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use ringway::channel_of::{self, Flavor, Mpmc, Sender, Spsc};
-use ringway::{Error, Payload, PeerState};
+use ringway::{Address, Error, Payload, PeerState};
 
 use super::Endpoint;
 use super::frame::Frame;
@@ -88,11 +88,16 @@ impl<F: Stream> Session<F> {
         endpoint: &Endpoint,
         open: impl Fn(&Channel<F>) -> Result<H, Error>,
     ) -> Result<Joined<F, H>, Failure> {
+        let address: Address = endpoint.name.parse()?;
+        if !address.can_be_found() {
+            let what = format!("`{address}` means new memory each time, which the other side could not find");
+            return Err(Failure::new(Kind::Usage, what).next("use a name, or another address; see `ringway help`"));
+        }
         let mut held = self.lock();
         loop {
             // A creator need not be the last one to leave.
             let options = endpoint.options().persist(F::SHARED);
-            let channel = match Channel::<F>::open_or_create(&endpoint.name, &options) {
+            let channel = match Channel::<F>::open_or_create(&address, &options) {
                 // Somebody else is replacing it just now.
                 Err(Error::Removed { .. }) => continue,
                 Err(Error::FlavorMismatch { name, .. }) => return Err(mismatch(&name, F::SHARED)),

@@ -80,6 +80,15 @@ impl Deref for Name {
     }
 }
 
+/// So that a name can stand where an address is asked for.
+impl TryFrom<&Name> for ringway::Address {
+    type Error = ringway::Error;
+
+    fn try_from(name: &Name) -> Result<Self, ringway::Error> {
+        name.0.parse()
+    }
+}
+
 impl Drop for Name {
     fn drop(&mut self) {
         let left = self.exists();
@@ -117,12 +126,12 @@ impl Side {
     }
 
     /// `ringway send NAME ...`
-    pub(crate) fn send(name: &Name, options: &[&str]) -> Self {
+    pub(crate) fn send(name: &str, options: &[&str]) -> Self {
         Self::start(ringway(["send", name].into_iter().chain(options.iter().copied())))
     }
 
     /// `ringway recv NAME ...`
-    pub(crate) fn recv(name: &Name, options: &[&str]) -> Self {
+    pub(crate) fn recv(name: &str, options: &[&str]) -> Self {
         Self::start(ringway(["recv", name].into_iter().chain(options.iter().copied())))
     }
 
