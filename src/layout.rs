@@ -39,7 +39,7 @@ pub(crate) const FLAVOR_MPMC: u64 = 2;
 pub(crate) const FLAG_MEMBARRIER: u64 = 1;
 /// Flag, beside a clear [`FLAG_MEMBARRIER`]: the creator wanted it, and the kernel or a sandbox refused.
 pub(crate) const FLAG_REFUSED: u64 = 2;
-/// Flag, MPMC: the channel does not disconnect when the last peer of a role ends.
+/// Flag: the channel does not disconnect when the last peer of a role ends.
 pub(crate) const FLAG_STAY_OPEN: u64 = 4;
 
 /// Keeps two words from sharing a line, or a pair of lines that the prefetcher couples.

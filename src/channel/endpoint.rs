@@ -130,7 +130,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
             let roll = memory.roll(Self::ROLE.other()).load(ordering);
             roll as u32 == 0 && roll != 0 && !self.stay_open
         } else {
-            memory.event(Self::ROLE.other()).load(ordering) & CLOSED != 0
+            memory.event(Self::ROLE.other()).load(ordering) & CLOSED != 0 && !self.stay_open
         }
     }
 

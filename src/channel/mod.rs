@@ -102,7 +102,7 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
 /// that was sent and not received: attach to it again, or remove it with [`unlink`](crate::unlink). A file always stays:
 /// sender and receiver may run at different times, also with a restart of the machine in between; see
 /// [`Channel::sync`]. A channel is one stream, which ends with its last receiver; for one that senders and receivers use
-/// by turns again and again, there is MPMC with [`Options::stay_open`].
+/// by turns again and again, there is [`Options::stay_open`].
 ///
 /// # System V shared memory
 ///

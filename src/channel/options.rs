@@ -112,8 +112,10 @@ impl Options {
         self
     }
 
-    /// MPMC: whether the channel stays open when its last sender or its last receiver ends, for services whose peers
-    /// come and go; looked at by creators only. Default `false`.
+    /// Whether the channel stays open when its last sender or its last receiver ends, or crashes: for services whose peers
+    /// come and go, and for files that are filled and emptied by turns; looked at by creators only. Default `false`.
+    ///
+    /// Then nobody gets `Disconnected`: who waits without a deadline waits for the next peer.
     pub fn stay_open(mut self, stay_open: bool) -> Self {
         self.creation.stay_open = stay_open;
         self

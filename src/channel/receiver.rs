@@ -67,6 +67,19 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash
     /// may be seen some milliseconds late); [`TryRecvError::Fault`] for a message whose bytes are no `T`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::TryRecvError;
+    ///
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    /// tx.send(1)?;
+    /// drop(tx);
+    /// assert_eq!(rx.try_recv(), Ok(1)); // what was sent before the end comes first
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match self.take()? {
@@ -110,6 +123,16 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] if the channel is empty and the sender has closed or crashed; [`RecvError::Fault`].
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// let sender = std::thread::spawn(move || tx.send(7));
+    /// assert_eq!(rx.recv(), Ok(7));
+    /// assert!(rx.recv().unwrap_err().is_disconnected());
+    /// sender.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         match self.take()? {
@@ -131,6 +154,15 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     ///
     /// # Errors
     /// [`RecvTimeoutError::Timeout`] if the channel was empty all that time; else as [`Receiver::recv`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// assert!(rx.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_before(Instant::now().checked_add(timeout))
     }
@@ -139,6 +171,17 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     ///
     /// # Errors
     /// As [`Receiver::recv_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// tx.send(7)?;
+    /// assert_eq!(rx.recv_deadline(Instant::now()), Ok(7));
+    /// assert!(rx.recv_deadline(Instant::now()).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_before(Some(deadline))
     }
@@ -168,6 +211,16 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// # Errors
     /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first; MPMC: it is
     /// dropped with them, because others may be behind it already.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(8)?;
+    /// tx.send_slice(&[1, 2, 3])?;
+    /// let mut messages = [0; 8];
+    /// assert_eq!(rx.try_recv_slice(&mut messages), Ok(3));
+    /// assert_eq!(messages[..3], [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_slice(&self, messages: &mut [T]) -> Result<usize, TryRecvError>
     where
         T: Copy,
@@ -183,6 +236,19 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     ///
     /// # Errors
     /// As [`Receiver::recv`].
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(8)?;
+    /// let sender = std::thread::spawn(move || tx.send_slice(&[1; 100]));
+    /// let (mut messages, mut sum) = ([0; 32], 0);
+    /// while let Ok(count) = rx.recv_slice(&mut messages) {
+    ///     sum += messages[..count].iter().sum::<u64>();
+    /// }
+    /// assert_eq!(sum, 100);
+    /// sender.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_slice(&self, messages: &mut [T]) -> Result<usize, RecvError>
     where
         T: Copy,
@@ -215,11 +281,29 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
 
     /// The messages to come, each waited for; ends when the sender is gone and the channel drained (or on a
     /// [`Fault`], which [`Receiver::recv`] would name).
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(8)?;
+    /// tx.send_slice(&[1, 2, 3])?;
+    /// drop(tx);
+    /// assert_eq!(rx.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_, T, F> {
         Iter { receiver: self }
     }
 
     /// The messages that are there; ends where one would have to be waited for.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(8)?;
+    /// tx.send_slice(&[1, 2, 3])?;
+    /// assert_eq!(rx.try_iter().sum::<u64>(), 6);
+    /// assert_eq!(rx.try_iter().next(), None); // the sender is still there
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_iter(&self) -> TryIter<'_, T, F> {
         TryIter { receiver: self }
     }

@@ -71,6 +71,17 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// # Errors
     /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver
     /// has closed, or if the channel is full and the receiver has crashed.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// tx.try_send(1)?;
+    /// tx.try_send(2)?;
+    /// let refused = tx.try_send(3).unwrap_err();
+    /// assert!(refused.is_full());
+    /// assert_eq!(rx.recv(), Ok(1)); // and now there is room
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.push(&message).map_err(|error| self.not_sent(message, error))
@@ -90,6 +101,15 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if the receiver has closed, or crashed while the channel is full.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// let sender = std::thread::spawn(move || (0..100).try_for_each(|number| tx.send(number)));
+    /// assert_eq!(rx.iter().sum::<u64>(), 4950); // ends with its sender
+    /// sender.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         match self.push(&message) {
@@ -111,6 +131,16 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// [`SendTimeoutError::Timeout`] if the channel was full all that time; else as [`Sender::send`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, _rx) = ringway::spsc::channel::<u64>(1)?;
+    /// tx.send(1)?;
+    /// assert!(tx.send_timeout(2, Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send_before(message, Instant::now().checked_add(timeout))
     }
@@ -119,6 +149,17 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// As [`Sender::send_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, _rx) = ringway::spsc::channel::<u64>(1)?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// tx.send_deadline(1, deadline)?;
+    /// assert!(tx.send_deadline(2, deadline).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_before(message, Some(deadline))
     }
@@ -185,6 +226,15 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// As [`Sender::try_send`]; then nothing was sent.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(tx.try_send_slice(&[1, 2, 3, 4, 5]), Ok(4));
+    /// assert!(tx.try_send_slice(&[5]).unwrap_err().is_full());
+    /// assert_eq!(rx.len(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_send_slice(&self, messages: &[T]) -> Result<usize, TrySendError<()>>
     where
         T: Copy,
@@ -204,6 +254,15 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// As [`Sender::send`], with the number of messages that were sent before.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// let sender = std::thread::spawn(move || tx.send_slice(&[7; 1000]));
+    /// assert_eq!(rx.iter().count(), 1000);
+    /// sender.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_slice(&self, messages: &[T]) -> Result<(), SendSliceError>
     where
         T: Copy,
@@ -229,6 +288,16 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     ///
     /// # Errors
     /// [`SendTimeoutError::Disconnected`] if the receiver ended before that; [`SendTimeoutError::Timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// let receiver = std::thread::spawn(move || rx.recv());
+    /// tx.send(7)?;
+    /// tx.wait_drained(None)?;
+    /// assert_eq!(receiver.join().unwrap(), Ok(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_drained(&self, timeout: Option<Duration>) -> Result<(), SendTimeoutError<()>> {
         self.endpoint.check().map_err(|fault| SendTimeoutError::Fault((), fault))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

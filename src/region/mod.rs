@@ -51,7 +51,7 @@ pub(crate) struct Creation {
     pub(crate) membarrier: bool,
     /// MPMC: records in the peer table.
     pub(crate) peers: usize,
-    /// MPMC: see [`Mode::stay_open`].
+    /// See [`Mode::stay_open`].
     pub(crate) stay_open: bool,
 }
 

@@ -17,6 +17,7 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
     iterators_end_with_the_sender,
     a_try_iterator_ends_where_it_would_wait,
     what_the_receiver_left_stays_for_the_next,
+    a_channel_that_stays_open_has_no_end,
 ];
 
 pub(crate) const WAITING: &[Behaviour] = behaviours![
@@ -24,6 +25,7 @@ pub(crate) const WAITING: &[Behaviour] = behaviours![
     every_waiting_send_ends_with_the_receiver,
     a_waiting_iterator_yields_what_comes_and_ends,
     a_waiting_receive_gets_the_last_message_first,
+    a_channel_that_stays_open_waits_for_the_next_peer,
 ];
 
 /// A way to receive, and what came of it.
@@ -32,6 +34,7 @@ type ReceiveBy<F, R> = fn(&Receiver<u64, F>) -> R;
 type SendBy<F, R> = fn(&Sender<u64, F>) -> R;
 
 const LONG: Duration = Duration::from_secs(3600);
+const MOMENT: Duration = Duration::from_millis(2);
 
 fn every_receive_drains_before_it_fails<F: Kind>(setup: Setup) {
     let ways: [ReceiveBy<F, Option<u64>>; 7] = [
@@ -224,4 +227,37 @@ fn a_waiting_receive_gets_the_last_message_first<F: Kind>(setup: Setup) {
         assert_eq!((message, end), (Ok(number), Err(RecvError::Disconnected)));
         rx = back;
     }
+}
+
+fn a_channel_that_stays_open_has_no_end<F: Kind>(setup: Setup) {
+    let open = setup.open_with::<u64, F>(&setup.options().capacity(2).stay_open(true));
+    let rx = open.receiver();
+    for number in 0..3 {
+        open.sender().send(number).unwrap();
+        assert_eq!(rx.recv(), Ok(number));
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(rx.recv_timeout(MOMENT), Err(RecvTimeoutError::Timeout));
+    }
+    drop(rx);
+    let tx = open.sender();
+    tx.send_slice(&[3, 4]).unwrap();
+    assert_eq!(tx.try_send(5), Err(TrySendError::Full(5)));
+    assert_eq!(tx.send_timeout(5, MOMENT), Err(SendTimeoutError::Timeout(5)));
+    assert_eq!(open.receiver().try_iter().collect::<Vec<_>>(), [3, 4]);
+}
+
+fn a_channel_that_stays_open_waits_for_the_next_peer<F: Kind>(setup: Setup) {
+    let open = setup.open_with::<u64, F>(&setup.options().capacity(2).stay_open(true));
+    let rx = open.receiver();
+    drop(open.sender());
+    let receiver = waiting(setup.wait, move || rx.recv());
+    open.sender().send(1).unwrap();
+    assert_eq!(receiver.join().unwrap(), Ok(1));
+
+    let tx = open.sender();
+    tx.send_slice(&[2, 3]).unwrap();
+    let sender = waiting(setup.wait, move || tx.send(4));
+    let rx = open.receiver();
+    assert_eq!([rx.recv(), rx.recv(), rx.recv()], [Ok(2), Ok(3), Ok(4)]);
+    assert_eq!(sender.join().unwrap(), Ok(()));
 }

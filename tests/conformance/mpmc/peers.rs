@@ -20,7 +20,6 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
     a_clone_starts_where_its_original_is,
     only_the_last_of_a_side_ends_it,
     peers_beyond_the_maximum_are_refused,
-    a_channel_that_stays_open_has_no_end,
     a_new_peer_continues_an_ended_stream,
     each_message_goes_to_one_receiver,
 ];
@@ -36,7 +35,6 @@ pub(crate) const WAITING: &[Behaviour] = behaviours![mpmc:
     every_competitor_is_served_in_the_end,
     a_side_that_always_has_somebody_never_ends,
     what_is_left_at_the_end_is_shared_out,
-    a_channel_that_stays_open_waits_for_the_next_peer,
     a_message_to_each_of_many_channels_arrives,
     timeouts_on_both_sides_lose_nothing,
     a_length_is_never_more_than_fits,
@@ -140,23 +138,6 @@ fn peers_beyond_the_maximum_are_refused(setup: Setup) {
     let tx = open.sender();
     tx.send(2).unwrap();
     assert_eq!(third.recv(), Ok(2));
-}
-
-fn a_channel_that_stays_open_has_no_end(setup: Setup) {
-    let open = setup.open_with::<u64, Mpmc>(&setup.options().capacity(2).stay_open(true));
-    let rx = open.receiver();
-    for number in 0..3 {
-        open.sender().send(number).unwrap();
-        assert_eq!(rx.recv(), Ok(number));
-        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-        assert_eq!(rx.recv_timeout(MOMENT), Err(RecvTimeoutError::Timeout));
-    }
-    drop(rx);
-    let tx = open.sender();
-    tx.send_slice(&[3, 4]).unwrap();
-    assert_eq!(tx.try_send(5), Err(TrySendError::Full(5)));
-    assert_eq!(tx.send_timeout(5, MOMENT), Err(SendTimeoutError::Timeout(5)));
-    assert_eq!(open.receiver().try_iter().collect::<Vec<_>>(), [3, 4]);
 }
 
 fn a_new_peer_continues_an_ended_stream(setup: Setup) {
@@ -418,22 +399,6 @@ fn what_is_left_at_the_end_is_shared_out(setup: Setup) {
     let mut received: Vec<_> = threads.collect::<Vec<_>>().into_iter().flat_map(|t| t.join().unwrap()).collect();
     received.sort_unstable();
     assert!(received.into_iter().eq(0..LEFT));
-}
-
-fn a_channel_that_stays_open_waits_for_the_next_peer(setup: Setup) {
-    let open = setup.open_with::<u64, Mpmc>(&setup.options().capacity(2).stay_open(true));
-    let rx = open.receiver();
-    drop(open.sender());
-    let receiver = waiting(setup.wait, move || rx.recv());
-    open.sender().send(1).unwrap();
-    assert_eq!(receiver.join().unwrap(), Ok(1));
-
-    let tx = open.sender();
-    tx.send_slice(&[2, 3]).unwrap();
-    let sender = waiting(setup.wait, move || tx.send(4));
-    let rx = open.receiver();
-    assert_eq!([rx.recv(), rx.recv(), rx.recv()], [Ok(2), Ok(3), Ok(4)]);
-    assert_eq!(sender.join().unwrap(), Ok(()));
 }
 
 fn a_message_to_each_of_many_channels_arrives(setup: Setup) {
