@@ -96,6 +96,14 @@ pub(crate) fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong
     }
 }
 
+/// Takes away what was mounted there.
+pub(crate) fn unmount(target: &str) {
+    let path = CString::new(target).expect("no zero byte");
+    // SAFETY: a string that ends with a zero and outlives the call.
+    let result = unsafe { libc::umount2(path.as_ptr(), 0) };
+    assert_eq!(result, 0, "unmounting {target}: {}", std::io::Error::last_os_error());
+}
+
 pub(crate) fn mount_memory(target: &str, options: &str) -> Result<(), String> {
     mount("none", target, "tmpfs", 0, options)
 }
