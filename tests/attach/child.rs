@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::{Outcome, disk, life, passing, places, races, remote, segment, truncation, users, watchdog};
+use crate::{Outcome, disk, exhaustion, life, passing, places, races, remote, segment, truncation, users, watchdog};
 
 /// The part of a child, and what it is about.
 const PART: &str = "RINGWAY_ATTACH_PART";
@@ -35,6 +35,7 @@ pub(crate) fn run() -> ExitCode {
     let parts = [
         life::PARTS,
         races::PARTS,
+        exhaustion::PARTS,
         places::PARTS,
         disk::PARTS,
         remote::PARTS,

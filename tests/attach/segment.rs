@@ -69,7 +69,7 @@ impl Key {
     }
 
     /// A segment of that key which the library did not make.
-    fn occupy(&self, bytes: &[u8]) -> i32 {
+    pub(crate) fn occupy(&self, bytes: &[u8]) -> i32 {
         // SAFETY: takes numbers only.
         let id = unsafe { libc::shmget(self.number, bytes.len(), libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
         assert!(id >= 0);
