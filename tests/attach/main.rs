@@ -10,6 +10,7 @@ mod expect;
 mod header;
 mod left;
 mod life;
+mod mount;
 mod names;
 mod passing;
 mod payload;

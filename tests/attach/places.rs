@@ -14,6 +14,7 @@ use ringway::{Error, Inspection, Options};
 use crate::child::{Part, parts, play};
 use crate::expect::assert_refused;
 use crate::left::{Behind, Name};
+use crate::mount::mount;
 use crate::segment::Key;
 use crate::{Case, Outcome, cases};
 
@@ -83,18 +84,6 @@ pub(crate) fn enter_own_mounts() -> Result<(), String> {
     }
     // Nothing that is mounted here may be seen outside.
     mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, "")
-}
-
-pub(crate) fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, options: &str) -> Result<(), String> {
-    let [source_c, target_c, kind_c, options_c] =
-        [source, target, kind, options].map(|text| CString::new(text).expect("no zero byte"));
-    // SAFETY: four strings that end with a zero and outlive the call.
-    let result =
-        unsafe { libc::mount(source_c.as_ptr(), target_c.as_ptr(), kind_c.as_ptr(), flags, options_c.as_ptr().cast()) };
-    match result {
-        0 => Ok(()),
-        _ => Err(format!("mounting {source} at {target}: {}", std::io::Error::last_os_error())),
-    }
 }
 
 /// Takes away what was mounted there.

@@ -12,7 +12,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::child::{Part, parts, play};
 use crate::expect::assert_refused;
-use crate::places::{in_own_mounts, mount, unmount};
+use crate::mount::mount;
+use crate::places::{in_own_mounts, unmount};
 use crate::{Case, Outcome, cases};
 
 pub(crate) const CASES: &[Case] = cases![a_file_system_in_user_space_is_refused];

@@ -12,7 +12,8 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::child::{Part, parts, play};
 use crate::expect::assert_refused;
-use crate::places::{enter_own_mounts, mount};
+use crate::mount::mount;
+use crate::places::enter_own_mounts;
 use crate::{Case, Outcome, cases};
 
 pub(crate) const CASES: &[Case] =

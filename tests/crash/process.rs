@@ -136,13 +136,7 @@ impl Child {
 
     /// Waits until it sleeps in the system call of that number.
     pub(crate) fn await_sleep(&self, call: i64) {
-        let asleep = format!("{call} ");
-        let path = format!("/proc/{}/syscall", self.pid);
-        while !(self.state() == Some('S') && std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&asleep)))
-        {
-            assert_ne!(self.state(), Some('Z'), "it ended instead of going to sleep");
-            yield_now();
-        }
+        await_sleep_of(self.pid(), call);
     }
 
     /// The letter that the kernel gives for its state; `None` once it is reaped.
@@ -156,6 +150,16 @@ impl Drop for Child {
         if self.ended.is_none() {
             self.kill();
         }
+    }
+}
+
+/// Waits until a process sleeps in the system call of that number.
+pub(crate) fn await_sleep_of(pid: u32, call: i64) {
+    let asleep = format!("{call} ");
+    let path = format!("/proc/{pid}/syscall");
+    while !(state_of(pid) == Some('S') && std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&asleep))) {
+        assert!(![Some('Z'), None].contains(&state_of(pid)), "it ended instead of going to sleep");
+        yield_now();
     }
 }
 
