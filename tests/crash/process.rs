@@ -1,6 +1,7 @@
 //! The processes that a trial starts, and the page that they share with it.
 //!
-//! A trial is a process with a single thread, so it may fork as it likes, and its children may do whatever a process may.
+//! A trial is a process with a single thread, or with others that do no more than send, so it may fork as it likes, and its
+//! children may do whatever a process may.
 
 #![allow(unsafe_code)] // fork, signals, waiting, and a page shared with children
 
@@ -50,7 +51,8 @@ impl Child {
     /// Starts a child that inherits everything that `fork` lets it inherit.
     pub(crate) fn inheriting(body: impl FnOnce()) -> Self {
         let parent = id();
-        // SAFETY: this process has one thread, so the child finds no lock held by a thread that it does not have.
+        // SAFETY: the child finds no lock held by a thread that it does not have: this process has one thread, or others
+        // which only send (and the allocator's locks are taken by `fork` itself).
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
         if pid == 0 {
