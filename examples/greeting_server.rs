@@ -24,6 +24,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         answer[..text.len()].copy_from_slice(text.as_bytes());
         answers.send(answer)?;
     }
-    println!("server: the client is {}", greetings.peer());
+    println!("server: the client has left");
     Ok(())
 }
