@@ -11,7 +11,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use ringway::spsc::Channel;
 use ringway::{Options, PeerState};
 
-const MESSAGES: u64 = 1000;
+/// More than the pipe for the reports holds, so that the first receiver cannot be done before it is killed.
+const MESSAGES: u64 = 100_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(name) = env::args().nth(1) {

@@ -117,7 +117,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A limit that the administrator set.
-    #[error("{needed} {what} are needed, and {limit} allowed: raise the limit in {path}, or use posix:NAME")]
+    #[error("{needed} {what} are needed, and {limit} allowed: raise {path}, lower the capacity, or use other memory")]
     Limit {
         /// What is limited.
         what: &'static str,
@@ -125,7 +125,7 @@ pub enum Error {
         needed: u64,
         /// How much of it may be.
         limit: u64,
-        /// Where the kernel shows the limit.
+        /// The limit, as the administrator knows it.
         path: &'static str,
     },
     /// The file that a System V key is made of is not there.

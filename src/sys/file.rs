@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Stat, Uid};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::os;
 use crate::error::Error;
@@ -40,6 +41,10 @@ pub(crate) fn is_sealed(file: BorrowedFd<'_>) -> bool {
 /// Gives the file its length and every one of its pages now, so that no later access can fail for want of memory.
 pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), Error> {
     let needed = length as u64;
+    // Asked before, because the kernel ends whoever exceeds it with a SIGXFSZ.
+    if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|limit| needed > *limit) {
+        return Err(Error::Limit { what: "bytes of one file", needed, limit, path: "RLIMIT_FSIZE (`ulimit -f`)" });
+    }
     // Asked before, because the kernel fills the mount (or, where that has no limit, the memory of the machine) up to
     // the last page before it gives up and takes everything back. Whoever else lives there would notice, and so might
     // the OOM killer.

@@ -2,11 +2,12 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::{Outcome, disk, life, passing, places, races, segment, users, watchdog};
+use crate::{Outcome, disk, exhaustion, life, passing, places, races, remote, segment, truncation, users, watchdog};
 
 /// The part of a child, and what it is about.
 const PART: &str = "RINGWAY_ATTACH_PART";
@@ -31,8 +32,19 @@ pub(crate) fn is_child() -> bool {
 /// What a child does instead of trials.
 pub(crate) fn run() -> ExitCode {
     let (part, subject) = (env::var(PART).expect("is set"), env::var(SUBJECT).expect("is set"));
-    let parts =
-        [life::PARTS, races::PARTS, places::PARTS, disk::PARTS, segment::PARTS, passing::PARTS, users::PARTS].concat();
+    let parts = [
+        life::PARTS,
+        races::PARTS,
+        exhaustion::PARTS,
+        places::PARTS,
+        disk::PARTS,
+        remote::PARTS,
+        segment::PARTS,
+        passing::PARTS,
+        truncation::PARTS,
+        users::PARTS,
+    ]
+    .concat();
     let (_, play) = parts.into_iter().find(|(name, _)| *name == part).expect("a part of that name");
     // Not under the watchdog, whose thread would forbid some of the namespaces: the parent's ends both.
     match play(&subject) {
@@ -102,6 +114,11 @@ impl Talking {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
+    }
+
+    /// Waits until a signal ends it; which.
+    pub(crate) fn die_of(mut self) -> Option<i32> {
+        self.child.wait().expect("it is ours").signal()
     }
 
     /// Lets it end by itself.

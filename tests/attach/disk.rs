@@ -11,6 +11,7 @@ use ringway::{Backing, Error, Inspection, Options, PeerState, mpmc};
 use crate::child::{Part, Talking, is_told, parts, play, say};
 use crate::expect::{assert_refused, damaged};
 use crate::left::Name;
+use crate::mount::mount;
 use crate::places::{in_own_mounts, mount_memory};
 use crate::{Case, Outcome, cases};
 
@@ -290,7 +291,7 @@ fn where_files_do_not_fit(_: &str) -> Result<(), String> {
         let channel = Channel::<u64>::create("file:/mnt/x", &Options::new()).expect("it fits");
         channel.sender().expect("a free end").send(7).expect("room");
         drop(channel);
-        crate::places::mount("none", "/mnt", "", libc::MS_REMOUNT | libc::MS_RDONLY, "")?;
+        mount("none", "/mnt", "", libc::MS_REMOUNT | libc::MS_RDONLY, "")?;
         for result in [
             Channel::<u64>::create("file:/mnt/y", &options).map(drop),
             Channel::<u64>::attach("file:/mnt/x", &options).map(drop),

@@ -1,18 +1,30 @@
-//! Capacities and numbers of peers that cannot be, or not here.
+//! Capacities and numbers of peers that cannot be, or not here; limits of the process.
 
+use std::fs;
+use std::ops::ControlFlow;
+
+use ringway::channel_of::{Channel as ChannelOf, Flavor, Mpmc, Spsc};
 use ringway::spsc::Channel;
 use ringway::{Error, Options, mpmc};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::child::{Part, parts, play};
 use crate::expect::assert_refused;
-use crate::left::Name;
-use crate::{Case, cases};
+use crate::left::{Behind, Name};
+use crate::segment::Key;
+use crate::{Case, Outcome, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     a_capacity_of_zero_is_refused,
     a_capacity_beyond_any_machine_is_refused,
     a_number_of_peers_out_of_range_is_refused,
-    more_than_there_is_is_refused_at_once
+    more_than_there_is_is_refused_at_once,
+    files_larger_than_permitted_are_refused,
+    without_descriptors_nothing_is_left_behind,
+    without_addresses_nothing_is_left_behind,
 ];
+
+pub(crate) const PARTS: &[Part] = parts![where_files_must_be_small, where_descriptors_run_out, where_addresses_run_out];
 
 type Create = fn(&Name, &Options) -> Result<(), Error>;
 
@@ -89,4 +101,134 @@ fn more_than_there_is_is_refused_at_once() {
             assert!(!name.is_taken());
         }
     }
+}
+
+/// What is possible within a limit of this process.
+fn within<R>(resource: Resource, limit: u64, action: impl FnOnce() -> R) -> R {
+    let before = getrlimit(resource);
+    setrlimit(resource, Rlimit { current: Some(limit), ..before }).expect("a soft limit may be lowered");
+    let result = action();
+    setrlimit(resource, before).expect("and raised again");
+    result
+}
+
+fn files_larger_than_permitted_are_refused() -> Outcome {
+    play("where_files_must_be_small", "")
+}
+
+/// The kernel would end the process with a `SIGXFSZ`.
+fn where_files_must_be_small(_: &str) -> Result<(), String> {
+    let (name, file, key) = (Name::new(), Name::on_disk(), Key::new());
+    let options = Options::new().capacity(5000);
+    for address in [&*name, &file, "memfd:"] {
+        let create = |limit| within(Resource::Fsize, limit, || Channel::<u64>::create(address, &options));
+        let Err(Error::Limit { needed, .. }) = create(0) else { panic!("{address}: it was not refused") };
+        assert!(needed > 40_000);
+        for limit in [1, 4096, needed - 1] {
+            let numbers = [needed.to_string(), limit.to_string()];
+            assert_refused!(
+                address => create(limit),
+                Error::Limit { .. },
+                &numbers[0],
+                &numbers[1],
+                "bytes of one file",
+                "RLIMIT_FSIZE",
+                "lower the capacity"
+            );
+        }
+        create(needed).expect("so much is permitted");
+        let _ = ringway::unlink(address);
+    }
+    for address in [&*key, "anon:"] {
+        // The memory is no file, and its leases are a page.
+        let result = within(Resource::Fsize, 4095, || Channel::<u64>::create(address, &options));
+        assert_refused!(address => result, Error::Limit { needed: 4096, .. }, "RLIMIT_FSIZE");
+        within(Resource::Fsize, 4096, || Channel::<u64>::create(address, &options)).expect(address);
+    }
+    Ok(())
+}
+
+/// The addresses at which all kinds of memory are created.
+fn everywhere(run: impl Fn(&str)) {
+    let (name, file, key) = (Name::new(), Name::on_disk(), Key::new());
+    for address in [&*name, &file, &key, "sysv:private", "memfd:", "anon:", "heap:"] {
+        run(address);
+    }
+}
+
+/// Creates a channel, comes to it again, and opens its ends, as far as that goes.
+fn make_and_use<F: Flavor>(address: &str, options: &Options) -> Result<(), Error> {
+    let channel = ChannelOf::<u64, F>::create(address, options)?;
+    let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    tx.send(7).expect("room");
+    assert_eq!(rx.recv(), Ok(7));
+    let Some(name) = channel.name() else { return Ok(()) };
+    drop(ChannelOf::<u64, F>::attach(name, options)?);
+    drop(ChannelOf::<u64, F>::open_or_create(name, &options.clone().replace_dead(true))?);
+    ringway::unlink(name)
+}
+
+/// Raises a limit bit by bit, until everything works; whatever fails before leaves nothing behind. Says how often it did.
+fn fails_cleanly<F: Flavor>(
+    address: &str,
+    options: &Options,
+    resource: Resource,
+    limits: impl IntoIterator<Item = u64>,
+) -> usize {
+    let before = Behind::here();
+    let attempt = |failures, limit| {
+        let result = within(resource, limit, || make_and_use::<F>(address, options));
+        if let Some(path) = address.strip_prefix("file:") {
+            // It would have been there for others, if it was made.
+            let _ = fs::remove_file(path);
+        }
+        assert_eq!(Behind::here(), before, "{address}, within {limit}: {result:?}");
+        match result {
+            Ok(()) => ControlFlow::Break(failures),
+            Err(Error::Os { .. } | Error::NoSpace { .. }) => ControlFlow::Continue(failures + 1),
+            Err(error) => panic!("{address}, within {limit}: {error:?}"),
+        }
+    };
+    match limits.into_iter().try_fold(0, attempt) {
+        ControlFlow::Break(failures) => failures,
+        ControlFlow::Continue(failures) => panic!("{address}: {failures} failures, and no success"),
+    }
+}
+
+fn without_descriptors_nothing_is_left_behind() -> Outcome {
+    play("where_descriptors_run_out", "")
+}
+
+fn where_descriptors_run_out(_: &str) -> Result<(), String> {
+    // The limit is on the number of the descriptor, of which the lowest free one is taken.
+    let limits = || 0..40;
+    everywhere(|address| {
+        let options = Options::new();
+        let failures = [
+            fails_cleanly::<Spsc>(address, &options, Resource::Nofile, limits()),
+            fails_cleanly::<Mpmc>(address, &options, Resource::Nofile, limits()),
+        ];
+        assert!(failures.iter().all(|failures| (*failures == 0) == (address == "heap:")), "{address}: {failures:?}");
+    });
+    Ok(())
+}
+
+fn without_addresses_nothing_is_left_behind() -> Outcome {
+    play("where_addresses_run_out", "")
+}
+
+fn where_addresses_run_out(_: &str) -> Result<(), String> {
+    let options = Options::new().capacity(1 << 17);
+    everywhere(|address| {
+        let pages = fs::read_to_string("/proc/self/statm").expect("/proc");
+        let used = pages.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).expect("a number") * 4096;
+        // A region takes a megabyte and more of SPSC and 8 of MPMC; what the program itself needs fits the first step.
+        let limits = (1..100).map(|step| used + (step << 19));
+        let failures = [
+            fails_cleanly::<Spsc>(address, &options, Resource::As, limits.clone()),
+            fails_cleanly::<Mpmc>(address, &options, Resource::As, limits),
+        ];
+        assert!(failures.iter().all(|failures| *failures > 0), "{address}: {failures:?}");
+    });
+    Ok(())
 }

@@ -10,12 +10,15 @@ mod expect;
 mod header;
 mod left;
 mod life;
+mod mount;
 mod names;
 mod passing;
 mod payload;
 mod places;
 mod races;
+mod remote;
 mod segment;
+mod truncation;
 mod users;
 #[path = "../conformance/watchdog.rs"]
 mod watchdog;
@@ -83,8 +86,10 @@ fn main() -> ExitCode {
         ("exhaustion", exhaustion::CASES),
         ("places", places::CASES),
         ("disk", disk::CASES),
+        ("remote", remote::CASES),
         ("passing", passing::CASES),
         ("segment", segment::CASES),
+        ("truncation", truncation::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();

@@ -13,7 +13,9 @@ use ringway::{Error, Inspection, Options};
 
 use crate::child::{Part, parts, play};
 use crate::expect::assert_refused;
-use crate::left::Behind;
+use crate::left::{Behind, Name};
+use crate::mount::mount;
+use crate::segment::Key;
 use crate::{Case, Outcome, cases};
 
 pub(crate) const CASES: &[Case] =
@@ -84,16 +86,12 @@ pub(crate) fn enter_own_mounts() -> Result<(), String> {
     mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
-pub(crate) fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, options: &str) -> Result<(), String> {
-    let [source_c, target_c, kind_c, options_c] =
-        [source, target, kind, options].map(|text| CString::new(text).expect("no zero byte"));
-    // SAFETY: four strings that end with a zero and outlive the call.
-    let result =
-        unsafe { libc::mount(source_c.as_ptr(), target_c.as_ptr(), kind_c.as_ptr(), flags, options_c.as_ptr().cast()) };
-    match result {
-        0 => Ok(()),
-        _ => Err(format!("mounting {source} at {target}: {}", std::io::Error::last_os_error())),
-    }
+/// Takes away what was mounted there.
+pub(crate) fn unmount(target: &str) {
+    let path = CString::new(target).expect("no zero byte");
+    // SAFETY: a string that ends with a zero and outlives the call.
+    let result = unsafe { libc::umount2(path.as_ptr(), 0) };
+    assert_eq!(result, 0, "unmounting {target}: {}", std::io::Error::last_os_error());
 }
 
 pub(crate) fn mount_memory(target: &str, options: &str) -> Result<(), String> {
@@ -111,7 +109,18 @@ fn is_not_mounted(found_here: &str) {
         ("inspect", Inspection::of("ticks").map(drop)),
         ("names", Inspection::names().map(drop)),
     ];
-    for (call, result) in calls {
+    let (key, segment) = (Key::new(), Key::new());
+    segment.occupy(&[0; 8192]);
+    // The leases on a segment lie there as well.
+    let of_segments = [
+        ("create by key", Channel::<u64>::create(&key, &options).map(drop)),
+        ("create without a key", Channel::<u64>::create("sysv:private", &options).map(drop)),
+        ("open or create by key", Channel::<u64>::open_or_create(&key, &options).map(drop)),
+        ("attach by key", Channel::<u64>::attach(&segment, &options).map(drop)),
+        ("inspect by key", Inspection::of(&segment).map(drop)),
+        ("addresses", Inspection::addresses().map(drop)),
+    ];
+    for (call, result) in calls.into_iter().chain(of_segments) {
         assert_refused!(
             call => result,
             Error::NotMounted { path: SHM, found } if found == found_here,
@@ -120,8 +129,16 @@ fn is_not_mounted(found_here: &str) {
             "mount -t tmpfs tmpfs /dev/shm",
         );
     }
-    works(&Channel::anonymous(&options).expect("a memfd is no name"));
-    works(&Channel::heap(&options).expect("memory of this process"));
+    others_work();
+}
+
+/// Whatever /dev/shm is like, the other kinds of memory are there.
+fn others_work() {
+    let file = Name::on_disk();
+    for address in [&*file, "memfd:", "anon:", "heap:"] {
+        works(&Channel::create(address, &Options::new()).expect(address));
+    }
+    works(&Channel::attach(&file, &Options::new()).expect("it outlives its creator"));
 }
 
 /// Fills the channel, and drains it.
@@ -175,11 +192,16 @@ fn where_it_is_on_a_disk(_: &str) -> Result<(), String> {
 fn where_it_is_read_only(_: &str) -> Result<(), String> {
     in_own_mounts(|| {
         mount_memory(SHM, "mode=1777")?;
-        let options = Options::new();
+        let (options, key) = (Options::new(), Key::new());
         Channel::<u64>::create("ticks", &options.clone().persist(true)).expect("it is writable yet");
+        Channel::<u64>::create(&key, &options.clone().persist(true)).expect("so is the segment's file");
         mount("none", SHM, "", libc::MS_REMOUNT | libc::MS_RDONLY, "")?;
 
-        let calls: [(&str, Result<(), Error>); 5] = [
+        let calls: [(&str, Result<(), Error>); 9] = [
+            ("create a segment", Channel::<u64>::create("sysv:private", &options).map(drop)),
+            ("attach to a segment", Channel::<u64>::attach(&key, &options).map(drop)),
+            ("open or create a segment", Channel::<u64>::open_or_create(&key, &options).map(drop)),
+            ("unlink a segment", ringway::unlink(&key)),
             ("create", Channel::<u64>::create("other", &options).map(drop)),
             ("open_or_create", Channel::<u64>::open_or_create("other", &options).map(drop)),
             ("attach", Channel::<u64>::attach("ticks", &options).map(drop)),
@@ -192,7 +214,11 @@ fn where_it_is_read_only(_: &str) -> Result<(), String> {
         }
         // Looking is still possible.
         assert_eq!(Inspection::of("ticks").expect("it is readable").capacity, 1024);
+        assert_eq!(Inspection::of(&key).expect("it is readable").capacity, 1024);
         assert_eq!(Inspection::names().expect("it is readable"), ["ticks"]);
+        others_work();
+        mount("none", SHM, "", libc::MS_REMOUNT, "")?;
+        ringway::unlink(&key).expect("it is writable again");
         Ok(())
     })
 }
@@ -228,6 +254,9 @@ fn where_it_is_full(_: &str) -> Result<(), String> {
             works(&channel);
         }
         assert_eq!(needs("more", 1), (8192, 0));
+        // The lease of a segment needs a page there, whatever the segment's own size.
+        assert_eq!(needs("sysv:private", 5000), (4096, 0));
+        others_work();
         drop(channel);
         drop(rest);
         fs::remove_file(format!("{SHM}/rest")).expect("it is ours");
@@ -249,22 +278,37 @@ fn where_there_are_no_more_files(_: &str) -> Result<(), String> {
 }
 
 fn where_there_is_no_proc(_: &str) -> Result<(), String> {
-    enter_own_mounts()?;
-    mount_memory(SHM, "mode=1777")?;
-    let options = Options::new();
-    let before = Channel::<u64>::create("ticks", &options).expect("there is a /proc yet");
-    mount_memory("/proc", "")?;
-    let anonymous = Channel::<u64>::anonymous(&options).expect("a memfd is no name");
-    let calls: [(&str, Result<(), Error>); 4] = [
-        ("create", Channel::<u64>::create("other", &options).map(drop)),
-        ("sender", before.sender().map(drop)),
-        ("receiver", Channel::<u64>::attach("ticks", &options).and_then(|channel| channel.receiver()).map(drop)),
-        ("of a memfd", anonymous.sender().map(drop)),
-    ];
-    for (call, result) in calls {
-        assert_refused!(call => result, Error::Unsupported { what: "/proc", .. }, "mount -t proc proc /proc");
-    }
-    assert_eq!(Inspection::names().expect("it is mounted"), ["ticks"], "nothing was created by halves");
-    works(&Channel::heap(&options).expect("memory of this process"));
-    Ok(())
+    in_own_mounts(|| {
+        mount_memory(SHM, "mode=1777")?;
+        let (options, file, key) = (Options::new(), Name::on_disk(), Key::new());
+        let create = |address: &str| Channel::<u64>::create(address, &options).expect("there is a /proc yet");
+        let before = ["ticks", &file, &key, "memfd:", "anon:"].map(create);
+        let heap = create("heap:");
+        mount_memory("/proc", "")?;
+
+        let refused = |call: &str, result: Result<(), Error>| {
+            assert_refused!(call => result, Error::Unsupported { what: "/proc", .. }, "mount -t proc proc /proc");
+        };
+        let [other_file, other_key] = [format!("{}-other", &*file), format!("{}1", &*key)];
+        for address in ["other", &other_file, &other_key, "sysv:private"] {
+            refused(address, Channel::<u64>::create(address, &options).map(drop));
+            refused(address, Channel::<u64>::open_or_create(address, &options).map(drop));
+        }
+        refused("attach", Channel::<u64>::attach(&key, &options).map(drop));
+        for channel in &before {
+            refused("sender", channel.sender().map(drop));
+            refused("receiver", channel.receiver().map(drop));
+        }
+        for address in ["ticks", &file] {
+            let channel = Channel::<u64>::attach(address, &options).expect("it takes no /proc to find it");
+            refused("sender", channel.sender().map(drop));
+            assert_eq!(Inspection::of(address).expect("nor to look at it").capacity, 1024);
+        }
+        assert_eq!(Inspection::names().expect("it is mounted"), ["ticks"], "nothing was created by halves");
+        works(&heap);
+        works(&Channel::heap(&options).expect("memory of this process"));
+        unmount("/proc");
+        before.iter().for_each(works);
+        Ok(())
+    })
 }

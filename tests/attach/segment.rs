@@ -41,13 +41,13 @@ pub(crate) const PARTS: &[Part] =
     parts![send_and_stay, create_and_remove_by_key_for_ever, where_limits_are_low, where_another_user_looks,];
 
 /// A key that nobody else uses, and the address that it makes. Whatever has it goes with this value.
-struct Key {
+pub(crate) struct Key {
     number: i32,
     address: String,
 }
 
 impl Key {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicI32 = AtomicI32::new(1);
         let number = (std::process::id() as i32) << 8 | NEXT.fetch_add(1, Ordering::Relaxed) & 0xff;
         Self { number, address: format!("sysv:{number:#x}") }
@@ -59,17 +59,17 @@ impl Key {
         Some(unsafe { libc::shmget(self.number, 0, 0) }).filter(|id| *id >= 0)
     }
 
-    fn companion(&self) -> String {
+    pub(crate) fn companion(&self) -> String {
         let namespace = fs::metadata("/proc/self/ns/ipc").unwrap().ino();
         format!("/dev/shm/.ringway-sysv-{namespace}-k{:x}", self.number)
     }
 
-    fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         self.segment().is_none() && !fs::exists(self.companion()).unwrap()
     }
 
     /// A segment of that key which the library did not make.
-    fn occupy(&self, bytes: &[u8]) -> i32 {
+    pub(crate) fn occupy(&self, bytes: &[u8]) -> i32 {
         // SAFETY: takes numbers only.
         let id = unsafe { libc::shmget(self.number, bytes.len(), libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
         assert!(id >= 0);

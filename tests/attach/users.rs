@@ -6,19 +6,26 @@ use std::fs::File;
 
 use ringway::spsc::Channel;
 use ringway::{Error, Inspection, Options};
+use rustix::fs::Mode;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::child::{Part, parts, play};
 use crate::expect::assert_refused;
-use crate::places::{enter_own_mounts, mount};
+use crate::mount::mount;
+use crate::places::enter_own_mounts;
 use crate::{Case, Outcome, cases};
 
 pub(crate) const CASES: &[Case] =
-    cases![no_permission, another_owner, a_directory_of_somebody_else, a_passed_descriptor];
+    cases![no_permission, another_owner, a_directory_of_somebody_else, files_of_somebody_else, a_passed_descriptor];
 
-pub(crate) const PARTS: &[Part] =
-    parts![without_permission, with_another_owner, in_a_directory_of_somebody_else, with_a_passed_descriptor,];
+pub(crate) const PARTS: &[Part] = parts![
+    without_permission,
+    with_another_owner,
+    in_a_directory_of_somebody_else,
+    with_files_of_somebody_else,
+    with_a_passed_descriptor,
+];
 
 fn no_permission() -> Outcome {
     play("without_permission", "")
@@ -30,6 +37,10 @@ fn another_owner() -> Outcome {
 
 fn a_directory_of_somebody_else() -> Outcome {
     play("in_a_directory_of_somebody_else", "")
+}
+
+fn files_of_somebody_else() -> Outcome {
+    play("with_files_of_somebody_else", "")
 }
 
 fn a_passed_descriptor() -> Outcome {
@@ -161,6 +172,72 @@ fn in_a_directory_of_somebody_else(_: &str) -> Result<(), String> {
         assert_refused!(channel.unlink(), Error::PermissionDenied { action: "remove", mode: 0o755, .. }, "ticks");
         assert_eq!(Inspection::names().expect("readable"), ["ticks"]);
     })
+}
+
+fn with_files_of_somebody_else(_: &str) -> Result<(), String> {
+    prepare("1777")?;
+    mount("none", "/mnt", "tmpfs", 0, "mode=1777")?;
+    let options = Options::new();
+    let [private, readable, shared] = ["private", "readable", "shared"].map(|name| format!("file:/mnt/{name}"));
+    create(&private, 0o600);
+    create(&readable, 0o644);
+    create(&shared, 0o666);
+    as_nobody(|| {
+        let calls: [(&str, Result<(), Error>); 4] = [
+            ("attach", Channel::<u64>::attach(&private, &options).map(drop)),
+            ("open_or_create", Channel::<u64>::open_or_create(&private, &options).map(drop)),
+            ("unlink", ringway::unlink(&private)),
+            ("inspect", Inspection::of(&private).map(drop)),
+        ];
+        for (call, result) in calls {
+            let text = "no permission to open `file:/mnt/private` (owner 0, mode 600): ask its owner";
+            assert_refused!(call => result, Error::PermissionDenied { action: "open", .. }, text);
+        }
+        let result = Channel::<u64>::attach(&readable, &options);
+        assert_refused!(result, Error::PermissionDenied { action: "open", mode: 0o644, .. }, &readable);
+        assert_eq!(Inspection::of(&readable).expect("readable").mode, 0o644);
+        let channel = Channel::<u64>::attach(&shared, &options).expect("everybody may");
+        channel.sender().expect("a free end").send(7).expect("room");
+        assert_eq!(channel.receiver().expect("a free end").recv(), Ok(7));
+        assert_refused!(channel.unlink(), Error::PermissionDenied { action: "remove", mode: 0o1777, .. }, &shared);
+        assert_refused!(channel.set_mode(0o600), Error::PermissionDenied { action: "change", .. }, &shared);
+        create("file:/mnt/theirs", 0o666);
+    })?;
+    for result in [
+        Channel::<u64>::attach("file:/mnt/theirs", &options),
+        Channel::<u64>::open_or_create("file:/mnt/theirs", &options.clone().replace_dead(true)),
+    ] {
+        assert_refused!(result, Error::WrongOwner { expected: 0, found: NOBODY, .. }, "Options::owner(65534)");
+    }
+    Channel::<u64>::attach("file:/mnt/theirs", &options.clone().owner(NOBODY)).expect("expected so");
+
+    // A directory that can be passed through, not written to; and one that cannot even be passed through.
+    let mode = |mode| rustix::fs::chmod("/mnt", Mode::from_raw_mode(mode)).expect("root may");
+    mode(0o755);
+    as_nobody(|| {
+        let result = Channel::<u64>::create("file:/mnt/mine", &options);
+        assert_refused!(
+            result,
+            Error::PermissionDenied { action: "create", owner: 0, mode: 0o755, .. },
+            "file:/mnt/mine"
+        );
+        Channel::<u64>::attach(&shared, &options).expect("everybody may, still");
+    })?;
+    for closed in [0o711, 0o700] {
+        mode(closed);
+        as_nobody(|| {
+            for result in [
+                Channel::<u64>::create("file:/mnt/mine", &options).map(drop),
+                Channel::<u64>::attach(&shared, &options).map(drop),
+                ringway::unlink(&shared),
+                Inspection::of(&shared).map(drop),
+            ] {
+                let found = format!("mode {closed:o}");
+                assert_refused!(result, Error::PermissionDenied { action: "open", .. }, "`/mnt`", &found);
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn with_a_passed_descriptor(_: &str) -> Result<(), String> {

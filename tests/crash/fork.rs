@@ -1,7 +1,10 @@
 //! `fork`: a child inherits no end of a channel, only the way to open its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use ringway::channel_of::Mpmc;
 use ringway::spsc::{Channel, Receiver, Sender};
 use ringway::{
     Error, Fault, PeerState, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -10,7 +13,7 @@ use ringway::{
 use crate::harness::Case;
 use crate::oracle::{Verdict, channel_usable, drain_until_disconnected, require, usable};
 use crate::process::{Child, adopt_orphans, outlive_parent};
-use crate::world::{Backing, Numbered, Numbers, World, options};
+use crate::world::{Backing, Mode, Numbered, Numbers, World, options};
 
 const CAPACITY: u64 = 20;
 
@@ -184,9 +187,122 @@ fn parent_dies(backing: Backing) -> Verdict {
     usable(&tx, &rx, 1, CAPACITY)
 }
 
+/// Messages that pass between two forks.
+const BETWEEN: u64 = 50;
+/// Forks in the middle of a stream.
+const FORKS: u64 = 20;
+
+/// A sender forks again and again while another process receives. Its children are refused what is their parent's; the
+/// last of them succeeds it.
+fn a_sender_forks(backing: Backing) -> Verdict {
+    /// Cell that says that the parent's messages are through, and then that there are more.
+    const STEP: usize = 0;
+    /// Cell that says that the parent has let go of its end, of which the receiver hears earlier.
+    const FREE: usize = 1;
+    let world = World::<u64>::new(backing, CAPACITY);
+    let mut receiving = Child::inheriting(|| {
+        let rx = world.receiver();
+        let mut numbers = Numbers::from(0);
+        drain_until_disconnected(&rx, &mut numbers).expect("the parent's messages, and its end");
+        assert_eq!(numbers.next(), FORKS * BETWEEN);
+        world.board.set(STEP, 1);
+        world.board.await_at_least(STEP, 2);
+        drain_until_disconnected(&rx, &mut numbers).expect("the successor's messages, and its end");
+        assert_eq!(numbers.next(), (FORKS + 1) * BETWEEN);
+    });
+    let send = |tx: &Sender<u64>, stretch: u64| {
+        let numbers = stretch * BETWEEN..(stretch + 1) * BETWEEN;
+        numbers.for_each(|number| tx.send(u64::new(number)).expect("somebody receives"));
+    };
+    let tx = world.sender();
+    let fork = |stretch: u64| {
+        send(&tx, stretch);
+        Child::inheriting(|| {
+            assert_eq!(tx.try_send(7), Err(TrySendError::Fault(7, Fault::Forked)));
+            if stretch + 1 < FORKS {
+                assert!(matches!(world.channel().sender(), Err(Error::RoleTaken { .. })));
+                return;
+            }
+            world.board.await_at_least(STEP, 1);
+            world.board.await_at_least(FREE, 1);
+            let tx = world.sender();
+            world.board.set(STEP, 2);
+            send(&tx, FORKS);
+            tx.wait_drained(None).expect("somebody receives");
+        })
+    };
+    let mut children: Vec<_> = (0..FORKS).map(fork).collect();
+    let mut successor = children.pop().ok_or("no child")?;
+    for mut child in children {
+        child.succeed("a child")?;
+    }
+    drop(tx);
+    world.board.set(FREE, 1);
+    successor.succeed("the successor")?;
+    receiving.succeed("the receiver")
+}
+
+/// Threads are in the middle of sends while their process forks. The children are refused its handle, and send through
+/// one of their own; nothing is lost, comes twice or out of order.
+fn threads_send_while_their_process_forks(backing: Backing, mode: Mode) -> Verdict {
+    const THREADS: u64 = 2;
+    const SOURCES: usize = (THREADS + FORKS) as usize;
+    /// Room for the numbers of one source.
+    const EACH: u64 = 1 << 24;
+    /// Cell that counts what arrived.
+    const COUNT: usize = 0;
+    let world = World::<u64, Mpmc>::shared(backing, mode, CAPACITY, 2 * SOURCES);
+    let mut receiving = Child::inheriting(|| {
+        let mut next = [0; SOURCES];
+        for message in &world.receiver() {
+            let number = message.number().expect("a whole message");
+            let source = (number / EACH) as usize;
+            assert_eq!(number % EACH, next[source], "of source {source}");
+            next[source] += 1;
+            world.board.add(COUNT, 1);
+        }
+    });
+    let tx = world.sender();
+    let is_over = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let stream = |thread: u64| {
+            let (tx, is_over) = (&tx, &is_over);
+            scope.spawn(move || {
+                let sending = (0..).take_while(|_| !is_over.load(Ordering::Relaxed));
+                sending.map(|index| tx.send(u64::new(thread * EACH + index)).expect("somebody receives")).count() as u64
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(stream).collect();
+        let verdict = (0..FORKS).try_for_each(|child| {
+            Child::inheriting(|| {
+                assert_eq!(tx.try_send(7), Err(TrySendError::Fault(7, Fault::Forked)));
+                assert_eq!(tx.send(7), Err(SendError::Fault(7, Fault::Forked)));
+                let own = world.sender();
+                let first = (THREADS + child) * EACH;
+                (first..first + BETWEEN).for_each(|number| own.send(u64::new(number)).expect("somebody receives"));
+            })
+            .succeed("a child")
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let sent: u64 = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
+        verdict.map(|()| sent)
+    })?;
+    drop(tx);
+    receiving.succeed("the receiver")?;
+    let (received, sent) = (world.board.get(COUNT), sent + FORKS * BETWEEN);
+    require!(received == sent, "{received} messages of {sent}");
+    Ok(())
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for backing in Backing::INHERITED {
+        cases.push(Case::new(format!("fork::of a sender[{backing:?}]"), move || a_sender_forks(backing)));
+        for mode in Mode::ALL {
+            cases.push(Case::new(format!("fork::amid threads that send[{mode:?}, {backing:?}]"), move || {
+                threads_send_while_their_process_forks(backing, mode)
+            }));
+        }
         for (generations, who) in [(1, "child"), (2, "grandchild"), (4, "fourth generation")] {
             cases.extend([
                 Case::new(format!("fork::use by a {who}[{backing:?}]"), move || use_of_inherited(backing, generations)),

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::container;
 use crate::oracle::Verdict;
 use crate::process::{self, Child, die_with};
 use crate::tracer;
@@ -39,11 +40,14 @@ pub(crate) fn is_soak() -> bool {
 /// What a trial needs of this machine, beside processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
-    Nothing,
     /// To trace its victims. On one core, tracer and victim hand over to each other three times as fast.
     Tracing,
     /// To make pid namespaces.
     Namespaces,
+    /// To make namespaces of every kind, and to mount what belongs into them.
+    Containers,
+    /// To be another user in them.
+    Strangers,
 }
 
 /// What cannot be tried here, found out once.
@@ -64,6 +68,14 @@ impl Impossible {
             eprintln!("trials with pid namespaces are left out: unshare: {error}");
             needs.push(Need::Namespaces);
         }
+        if let Err(error) = container::may_contain() {
+            eprintln!("trials with containers are left out: unshare, mount: {error}");
+            needs.push(Need::Containers);
+        }
+        if let Err(error) = container::may_contain_others() {
+            eprintln!("trials with containers of other users are left out: setresuid, unshare: {error}");
+            needs.push(Need::Strangers);
+        }
         Self { needs }
     }
 }
@@ -71,30 +83,42 @@ impl Impossible {
 /// A trial.
 pub(crate) struct Case {
     name: String,
-    need: Need,
+    needs: &'static [Need],
     run: Box<dyn Fn() -> Verdict + Send>,
 }
 
 impl Case {
     pub(crate) fn new(name: impl Into<String>, run: impl Fn() -> Verdict + Send + 'static) -> Self {
-        Self { name: name.into(), need: Need::Nothing, run: Box::new(run) }
+        Self { name: name.into(), needs: &[], run: Box::new(run) }
     }
 
     pub(crate) fn traced(name: impl Into<String>, run: impl Fn() -> Verdict + Send + 'static) -> Self {
-        Self { need: Need::Tracing, ..Self::new(name, run) }
+        Self { needs: &[Need::Tracing], ..Self::new(name, run) }
     }
 
     pub(crate) fn namespaced(name: impl Into<String>, run: impl Fn() -> Verdict + Send + 'static) -> Self {
-        Self { need: Need::Namespaces, ..Self::new(name, run) }
+        Self { needs: &[Need::Namespaces], ..Self::new(name, run) }
+    }
+
+    pub(crate) fn contained(name: impl Into<String>, run: impl Fn() -> Verdict + Send + 'static) -> Self {
+        Self { needs: &[Need::Containers], ..Self::new(name, run) }
+    }
+
+    pub(crate) fn traced_container(name: impl Into<String>, run: impl Fn() -> Verdict + Send + 'static) -> Self {
+        Self { needs: &[Need::Tracing, Need::Containers], ..Self::new(name, run) }
+    }
+
+    pub(crate) fn contained_stranger(name: impl Into<String>, run: impl Fn() -> Verdict + Send + 'static) -> Self {
+        Self { needs: &[Need::Containers, Need::Strangers], ..Self::new(name, run) }
     }
 
     /// For the harness: starts the trial and watches it. What is impossible here is listed as ignored.
     pub(crate) fn into_trial(self, verbose: bool, impossible: &Impossible) -> Trial {
-        let Self { name, need, .. } = self;
-        let ignored = impossible.needs.contains(&need);
+        let Self { name, needs, .. } = self;
+        let ignored = needs.iter().any(|need| impossible.needs.contains(need));
         let run = {
             let name = name.clone();
-            move || match observe(&name, need == Need::Tracing, limit()) {
+            move || match observe(&name, needs.contains(&Need::Tracing), limit()) {
                 Ok(log) => {
                     if verbose {
                         eprint!("{name}: {log}");

@@ -6,6 +6,7 @@
 //! | `stop` | `SIGSTOP` there, then `SIGCONT` | nobody waits for a stopped process, nobody takes its end, it goes on |
 //! | `death` | the other ways to end; somebody sleeps or polls meanwhile | he notices, and the end is free |
 //! | `namespace` | a holder in another pid namespace | alive and dead are told apart all the same |
+//! | `container` | peers in namespaces of every kind | they wake, miss, replace and trust each other as ever |
 //! | `fork` | children use, drop and open ends | an inherited end is refused, one of their own works |
 //! | `soak` | random `SIGKILL`, `SIGSTOP`, `SIGCONT` on both sides of a stream | no loss, duplicate, tear or disorder |
 //! | `broken` | victims with mistakes | `kill` finds them |
@@ -20,12 +21,15 @@
 //! `RINGWAY_SOAK=1` is for the night: no instruction is left out, on either backing, and the streams are 300 times as long.
 
 mod broken;
+mod container;
 mod death;
 mod fork;
 mod harness;
 mod kill;
 mod life;
 mod messages;
+#[path = "../attach/mount.rs"]
+mod mount;
 mod mpmc;
 mod oracle;
 mod process;
@@ -49,6 +53,7 @@ fn cases() -> Vec<Case> {
         stop::cases,
         death::cases,
         death::namespace_cases,
+        container::cases,
         fork::cases,
         soak::cases,
         broken::cases,

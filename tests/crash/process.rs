@@ -1,6 +1,7 @@
 //! The processes that a trial starts, and the page that they share with it.
 //!
-//! A trial is a process with a single thread, so it may fork as it likes, and its children may do whatever a process may.
+//! A trial is a process with a single thread, or with others that do no more than send, so it may fork as it likes, and its
+//! children may do whatever a process may.
 
 #![allow(unsafe_code)] // fork, signals, waiting, and a page shared with children
 
@@ -50,7 +51,8 @@ impl Child {
     /// Starts a child that inherits everything that `fork` lets it inherit.
     pub(crate) fn inheriting(body: impl FnOnce()) -> Self {
         let parent = id();
-        // SAFETY: this process has one thread, so the child finds no lock held by a thread that it does not have.
+        // SAFETY: the child finds no lock held by a thread that it does not have: this process has one thread, or others
+        // which only send (and the allocator's locks are taken by `fork` itself).
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
         if pid == 0 {
@@ -136,13 +138,7 @@ impl Child {
 
     /// Waits until it sleeps in the system call of that number.
     pub(crate) fn await_sleep(&self, call: i64) {
-        let asleep = format!("{call} ");
-        let path = format!("/proc/{}/syscall", self.pid);
-        while !(self.state() == Some('S') && std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&asleep)))
-        {
-            assert_ne!(self.state(), Some('Z'), "it ended instead of going to sleep");
-            yield_now();
-        }
+        await_sleep_of(self.pid(), call);
     }
 
     /// The letter that the kernel gives for its state; `None` once it is reaped.
@@ -156,6 +152,16 @@ impl Drop for Child {
         if self.ended.is_none() {
             self.kill();
         }
+    }
+}
+
+/// Waits until a process sleeps in the system call of that number.
+pub(crate) fn await_sleep_of(pid: u32, call: i64) {
+    let asleep = format!("{call} ");
+    let path = format!("/proc/{pid}/syscall");
+    while !(state_of(pid) == Some('S') && std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&asleep))) {
+        assert!(![Some('Z'), None].contains(&state_of(pid)), "it ended instead of going to sleep");
+        yield_now();
     }
 }
 

@@ -95,15 +95,34 @@ fn trace_me() -> io::Result<()> {
 impl Victim {
     /// Starts a victim and lets it run to its first mark. It inherits nothing from this process.
     pub(crate) fn start(body: impl FnOnce(&Marker)) -> Self {
-        let child = Child::start(|| {
-            trace_me().expect("it was permitted before");
-            body(&Marker { pid: id() });
-        });
+        Self::to_mark(Child::start(|| Self::live(body)))
+    }
+
+    /// The same with everything that this process has.
+    pub(crate) fn inheriting(body: impl FnOnce(&Marker)) -> Self {
+        Self::to_mark(Child::inheriting(|| Self::live(body)))
+    }
+
+    fn live(body: impl FnOnce(&Marker)) {
+        trace_me().expect("it was permitted before");
+        body(&Marker { pid: id() });
+    }
+
+    fn to_mark(child: Child) -> Self {
         let mut victim = Self { child };
         assert_eq!(victim.child.next_change(), Change::Stopped(libc::SIGSTOP), "it did not come to the operation");
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
         victim.request(libc::PTRACE_SETOPTIONS, 0, options as u64);
         victim
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// What the system call returned that it has just completed.
+    pub(crate) fn result(&self) -> i64 {
+        self.registers().rax as i64
     }
 
     /// Kills it where it is.

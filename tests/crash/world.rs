@@ -234,7 +234,7 @@ impl<T: Numbered> World<T, Mpmc> {
 }
 
 impl<T: Numbered, F: Flavor> World<T, F> {
-    fn made(backing: Backing, options: &Options) -> Self {
+    pub(crate) fn made(backing: Backing, options: &Options) -> Self {
         match backing {
             Backing::Posix => Self::made_named(&fresh_name(), options),
             Backing::Memfd => {

@@ -397,15 +397,22 @@ impl Store for SegmentStore {
         Ok(self.segment.stat().is_ok_and(|stat| !stat.removed) && self.entry.leads_to(self.companion.as_fd())?)
     }
 
-    /// The segment first: what is left of a remover that was killed in between is swept.
+    /// The segment first: what is left of a remover that failed or was killed in between goes with the next one who has it
+    /// open, or is swept.
     fn remove(&self) -> Result<bool, Error> {
-        if !self.is_named()? {
+        if !self.entry.leads_to(self.companion.as_fd())? {
             return Ok(false);
         }
-        match self.segment.remove() {
-            Ok(()) | Err(Errno::INVAL | Errno::IDRM) => self.entry.unlink_if_same(self.companion.as_fd()),
-            Err(Errno::PERM) => Err(file::denied("remove", &self.label, rustix::fs::fstat(&self.companion).ok())),
-            Err(errno) => Err(os("shmctl(IPC_RMID)")(errno)),
+        let is_there = !is_gone(self.segment);
+        if is_there {
+            match self.segment.remove() {
+                Ok(()) | Err(Errno::INVAL | Errno::IDRM) => {}
+                Err(Errno::PERM) => {
+                    return Err(file::denied("remove", &self.label, rustix::fs::fstat(&self.companion).ok()));
+                }
+                Err(errno) => return Err(os("shmctl(IPC_RMID)")(errno)),
+            }
         }
+        Ok(self.entry.unlink_if_same(self.companion.as_fd())? && is_there)
     }
 }
