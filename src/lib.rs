@@ -66,6 +66,7 @@ mod inspect;
 mod layout;
 mod lease;
 mod memory;
+mod pages;
 mod payload;
 mod peer;
 mod region;
@@ -81,6 +82,7 @@ pub use error::{
     TrySendError,
 };
 pub use inspect::{Inspection, Slots};
+pub use pages::{HugePages, MemoryReport};
 #[doc(hidden)]
 pub use payload::{Field, Shape};
 pub use payload::{Payload, Schema};

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::{Outcome, disk, life, passing, places, races, segment, users, watchdog};
+use crate::{Outcome, disk, life, memory, passing, places, races, segment, users, watchdog};
 
 /// The part of a child, and what it is about.
 const PART: &str = "RINGWAY_ATTACH_PART";
@@ -31,8 +31,17 @@ pub(crate) fn is_child() -> bool {
 /// What a child does instead of trials.
 pub(crate) fn run() -> ExitCode {
     let (part, subject) = (env::var(PART).expect("is set"), env::var(SUBJECT).expect("is set"));
-    let parts =
-        [life::PARTS, races::PARTS, places::PARTS, disk::PARTS, segment::PARTS, passing::PARTS, users::PARTS].concat();
+    let parts = [
+        life::PARTS,
+        races::PARTS,
+        places::PARTS,
+        disk::PARTS,
+        segment::PARTS,
+        passing::PARTS,
+        memory::PARTS,
+        users::PARTS,
+    ]
+    .concat();
     let (_, play) = parts.into_iter().find(|(name, _)| *name == part).expect("a part of that name");
     // Not under the watchdog, whose thread would forbid some of the namespaces: the parent's ends both.
     match play(&subject) {

@@ -10,6 +10,7 @@ mod expect;
 mod header;
 mod left;
 mod life;
+mod memory;
 mod names;
 mod passing;
 mod payload;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("disk", disk::CASES),
         ("passing", passing::CASES),
         ("segment", segment::CASES),
+        ("memory", memory::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();
