@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::{Outcome, disk, life, memory, passing, places, races, segment, users, watchdog};
+use crate::{Outcome, disk, life, memory, observer, passing, places, races, segment, users, watchdog};
 
 /// The part of a child, and what it is about.
 const PART: &str = "RINGWAY_ATTACH_PART";
@@ -39,6 +39,7 @@ pub(crate) fn run() -> ExitCode {
         segment::PARTS,
         passing::PARTS,
         memory::PARTS,
+        observer::PARTS,
         users::PARTS,
     ]
     .concat();

@@ -12,6 +12,7 @@ mod left;
 mod life;
 mod memory;
 mod names;
+mod observer;
 mod passing;
 mod payload;
 mod places;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         ("passing", passing::CASES),
         ("segment", segment::CASES),
         ("memory", memory::CASES),
+        ("observer", observer::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();
