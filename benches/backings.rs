@@ -65,11 +65,12 @@ fn pin(core: usize) {
 
 /// Runs `child` in a forked process on core 1 and `parent` on core 0; what the parent measured.
 fn between_processes(child: impl FnOnce(), parent: impl FnOnce() -> f64) -> f64 {
+    // The child is born where it is to stay: on the parent's core it would wait behind the parent's polling.
+    pin(1);
     // SAFETY: this process has one thread, so the child may go on with everything.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "no more processes");
     if pid == 0 {
-        pin(1);
         child();
         // SAFETY: ends this process without what the parent has to clean up. A panic ends it, too, with another status.
         unsafe { libc::_exit(0) };
