@@ -128,6 +128,44 @@ pub enum Error {
         /// The limit, as the administrator knows it.
         path: &'static str,
     },
+    /// Huge pages were required and are not to be had.
+    #[error(
+        "{needed} bytes are to lie in huge pages, and {obtained} do ({free} reserved pages of {unit} bytes are free): reserve more in /proc/sys/vm/nr_hugepages, use memory other than a disk's, or ask for HugePages::Try"
+    )]
+    NoHugePages {
+        /// Bytes of the whole region.
+        needed: u64,
+        /// Bytes of which the kernel made huge pages.
+        obtained: u64,
+        /// Bytes of a huge page.
+        unit: u64,
+        /// Reserved huge pages that are free.
+        free: u64,
+    },
+    /// More memory is to be locked than this process may lock.
+    #[error(
+        "{needed} bytes are to be locked in memory, and this process may lock {limit} in all: raise RLIMIT_MEMLOCK (`ulimit -l`), or lower the capacity"
+    )]
+    LockLimit {
+        /// Bytes of the whole region.
+        needed: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// There is no such NUMA node.
+    #[error("there is no NUMA node {node} here: choose one of {online}")]
+    NoNumaNode {
+        /// As given.
+        node: u32,
+        /// Those that there are, as the kernel lists them.
+        online: String,
+    },
+    /// A mapping cannot begin at multiples of this.
+    #[error("a mapping cannot begin at a multiple of {align} bytes: choose a power of two that an address space holds")]
+    InvalidAlignment {
+        /// As given.
+        align: usize,
+    },
     /// The file that a System V key is made of is not there.
     #[error("no file {path} to make a System V key of: create it first, and do not replace it while it is used")]
     NoKeyFile {

@@ -4,12 +4,13 @@
 //! snapshot of moments that lie close together.
 
 use core::fmt;
+use std::sync::Arc;
 
 use crate::address::{Address, Backing, Place};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry, Header};
 use crate::peer::PeerState;
-use crate::region::{self, Access, HeaderPage, Mode};
+use crate::region::{self, Access, HeaderPage, Mode, Store};
 use crate::ring::mpmc;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
@@ -73,6 +74,37 @@ pub struct Inspection {
     pub slots: Option<Slots>,
 }
 
+/// Somebody who looks at a region, as often as wanted, and can do nothing else: what it opens can only be read, which the
+/// kernel enforces, so permission to read is enough. It holds no lock, takes no role and counts as nobody: ends are opened,
+/// closed and taken over as if it were not there, and a region that only observers have open is abandoned.
+///
+/// It goes on looking at the memory that it found, also when the address has come to lead elsewhere:
+/// [`Observer::is_current`].
+///
+/// # Examples
+/// ```
+/// use ringway::{Observer, Options, PeerState, spsc::Channel};
+///
+/// let name = format!("doc-observer-{}", std::process::id());
+/// let channel = Channel::<u64>::create(&name, &Options::new().mode(0o644))?;
+///
+/// // in a process of another user:
+/// let observer = Observer::attach(&name)?;
+/// assert_eq!(observer.inspect()?.senders, [PeerState::Never]);
+///
+/// channel.sender()?.send(7)?;
+/// assert_eq!(observer.inspect()?.len, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    store: Arc<dyn Store>,
+    backing: Backing,
+    /// Checked, and never read again.
+    page: HeaderPage,
+    geometry: Geometry,
+}
+
 /// How an MPMC ring works, and what its slots are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -126,17 +158,25 @@ impl Inspection {
         A: TryInto<Address>,
         Error: From<A::Error>,
     {
-        Self::at(&address.try_into()?)
+        Observer::attach(address)?.inspect()
     }
 
-    fn at(address: &Address) -> Result<Self, Error> {
-        let store = &*region::find(address, Access::Read)?;
-        let (HeaderPage { header, schema, crashed }, geometry) = region::read_header(store)?;
-        let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
+    fn of_region(observer: &Observer) -> Result<Self, Error> {
+        let Observer { store, backing, page: HeaderPage { header, schema, crashed }, geometry } = observer;
+        let store = &**store;
+        let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = *header;
         let (owner, mode) = store.access()?;
         let word = |offset: usize| {
             let mut word = [0];
-            store.read(&mut word, offset).map(|_| word[0])
+            match store.read(&mut word, offset)? {
+                true => Ok(word[0]),
+                false => Err(Error::Damaged {
+                    name: store.label().into(),
+                    field: "the length of its file",
+                    expected: region_length,
+                    found: store.length()?,
+                }),
+            }
         };
         let received = word(layout::HEAD)?;
         let hint = word(layout::TAIL)?;
@@ -148,9 +188,9 @@ impl Inspection {
             Flavor::Spsc => {
                 // The sender's hint points at the block that it fills; that block's count is the truth.
                 let block = layout::Block::of(payload_size as usize);
-                (hint.max(word(block.offset(hint.max(received), &geometry))?), None)
+                (hint.max(word(block.offset(hint.max(received), geometry))?), None)
             }
-            Flavor::Mpmc => (hint, Some(Slots::of(&header, &geometry, word)?)),
+            Flavor::Mpmc => (hint, Some(Slots::of(header, geometry, word)?)),
         };
         Ok(Self {
             version,
@@ -161,8 +201,8 @@ impl Inspection {
             received,
             payload_size,
             fingerprint,
-            schema,
-            crashed,
+            schema: schema.clone(),
+            crashed: *crashed,
             region_length,
             instance,
             mode,
@@ -171,7 +211,7 @@ impl Inspection {
             receivers: peers(Role::Receiver),
             slots,
             name: store.label().into(),
-            backing: address.backing(),
+            backing: *backing,
         })
     }
 
@@ -195,6 +235,40 @@ impl Inspection {
         let named = |name: String| Name::new(&name).map(|name| Place::Posix(name).into());
         let posix = Self::names()?.into_iter().filter_map(|name| named(name).ok());
         Ok(posix.chain(region::segments()?.into_iter().filter(is_region)).collect())
+    }
+}
+
+impl Observer {
+    /// Opens the region at that address for reading, whatever its payload and flavor.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
+    /// [`Error::Damaged`].
+    pub fn attach<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        let store = region::find(&address, Access::Read)?;
+        let (page, geometry) = region::read_header(&*store)?;
+        Ok(Self { store, backing: address.backing(), page, geometry })
+    }
+
+    /// What the region says about itself at this moment.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if somebody truncated it meanwhile.
+    pub fn inspect(&self) -> Result<Inspection, Error> {
+        Inspection::of_region(self)
+    }
+
+    /// Whether the address still leads to this region: it was neither removed nor replaced.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`], [`Error::NoDirectory`] if the place itself is gone.
+    pub fn is_current(&self) -> Result<bool, Error> {
+        self.store.is_named()
     }
 }
 

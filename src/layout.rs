@@ -308,6 +308,13 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// The same, in whole units, a power of two and at least a page; `None` if there are no such numbers.
+    pub(crate) fn in_units(self, unit: usize) -> Option<Self> {
+        let region_length =
+            self.region_length.checked_next_multiple_of(unit).filter(|it| *it <= isize::MAX as usize)?;
+        Some(Self { region_length, ..self })
+    }
+
     /// Lays out at least `capacity` messages of `payload_size` bytes; `peers` is for MPMC.
     pub(crate) fn new(flavor: Flavor, capacity: u64, payload_size: usize, peers: usize) -> Result<Self, Error> {
         let invalid = |reason| Error::InvalidCapacity { capacity, payload_size, reason };

@@ -61,12 +61,14 @@
 extern crate self as ringway;
 
 mod address;
+mod capabilities;
 mod channel;
 mod error;
 mod inspect;
 mod layout;
 mod lease;
 mod memory;
+mod pages;
 mod payload;
 mod peer;
 mod region;
@@ -76,12 +78,14 @@ mod sys;
 mod wait;
 
 pub use address::{Address, Backing};
+pub use capabilities::{Capabilities, Leases};
 pub use channel::Options;
 pub use error::{
     Error, Fault, RecvError, RecvTimeoutError, Role, SendError, SendSliceError, SendTimeoutError, TryRecvError,
     TrySendError,
 };
-pub use inspect::{Inspection, Slots};
+pub use inspect::{Inspection, Observer, Slots};
+pub use pages::{HugePages, MemoryReport};
 #[doc(hidden)]
 pub use payload::{Field, Shape};
 pub use payload::{Payload, Schema};

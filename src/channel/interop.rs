@@ -37,7 +37,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// ```
     pub fn create_in(segment: &Shmem, options: &Options) -> Result<Self, Error> {
         let request = Request::of::<T>(F::FLAVOR);
-        Self::new(Region::create_within(name(segment), &request, options.creation()), options)
+        Self::new(Region::create_within(name(segment), &request, options.creation(), &options.pages), options)
     }
 
     /// Opens the channel that lies in a segment of the `shared_memory` crate, whichever side made it.

@@ -28,6 +28,7 @@ pub use self::receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use self::sender::Sender;
 use crate::address::Address;
 use crate::error::{Error, Role};
+use crate::pages::MemoryReport;
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::{self, Region, Request};
@@ -150,7 +151,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     }
 
     fn create_at(address: &Address, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::create(address, &Request::of::<T>(F::FLAVOR), options.creation()), options)
+        Self::new(Region::create(address, &Request::of::<T>(F::FLAVOR), options.creation(), &options.pages), options)
     }
 
     /// Opens the region at that address. Its capacity and mode are its creator's; those in `options` are not looked at.
@@ -168,7 +169,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     }
 
     fn attach_at(address: &Address, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach(address, &Request::of::<T>(F::FLAVOR), options.owner), options)
+        Self::new(Region::attach(address, &Request::of::<T>(F::FLAVOR), options.owner, &options.pages), options)
     }
 
     /// Opens the region at that address, or creates it: of two processes that race, one creates and both attach.
@@ -225,7 +226,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// # Errors
     /// Those of [`Channel::attach`] that concern the region itself; [`Error::Unsealed`].
     pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
-        Self::new(Region::attach_fd(fd, &Request::of::<T>(F::FLAVOR), options.trust_unsealed), options)
+        let request = Request::of::<T>(F::FLAVOR);
+        Self::new(Region::attach_fd(fd, &request, options.trust_unsealed, &options.pages), options)
     }
 
     /// Opens the region that another process passes over a Unix socket by [`Channel::send_fd`]; waits for it, as the
@@ -325,6 +327,28 @@ impl<T, F: Flavor> Channel<T, F> {
     /// [`Error::Unsupported`] on the heap.
     pub fn set_owner(&self, user: Option<u32>, group: Option<u32>) -> Result<(), Error> {
         self.region.set_access(user, group, None)
+    }
+
+    /// What this process has of the channel's memory at this moment, in the words of the kernel: whether pages are huge,
+    /// locked or present, and where they lie.
+    ///
+    /// It reads /proc/self/smaps, which takes milliseconds in a large process.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on the heap, and without /proc.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{HugePages, Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().huge_pages(HugePages::Try))?;
+    /// let _tx = channel.sender()?;
+    /// let memory = channel.memory()?;
+    /// println!("{} of {} bytes lie in huge pages", memory.huge, memory.mapped);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
+    pub fn memory(&self) -> Result<MemoryReport, Error> {
+        self.region.report()
     }
 
     /// System V shared memory: keeps its pages from being swapped out, for all who are attached and until this is called

@@ -1,5 +1,6 @@
 //! What a program chooses about a channel.
 
+use crate::pages::{HugePages, Pages};
 use crate::region::Creation;
 use crate::wait::Wait;
 
@@ -17,6 +18,7 @@ pub struct Options {
     pub(super) replace_dead: bool,
     pub(super) owner: Option<u32>,
     pub(super) trust_unsealed: bool,
+    pub(super) pages: Pages,
 }
 
 impl Options {
@@ -35,6 +37,7 @@ impl Options {
             replace_dead: false,
             owner: None,
             trust_unsealed: false,
+            pages: Pages::USUAL,
         }
     }
 
@@ -99,6 +102,56 @@ impl Options {
     /// the call.
     pub fn membarrier(mut self, membarrier: bool) -> Self {
         self.creation.membarrier = membarrier;
+        self
+    }
+
+    /// Whether the channel is to lie in huge pages. Default [`HugePages::No`].
+    ///
+    /// A creator chooses what the memory consists of, and rounds its length up; then, and for memory that its creator left
+    /// as it was, each process has the kernel make huge pages of it when it opens an end. That needs Linux 6.1, and memory
+    /// of a kind and a length that allow it; files on a disk are not.
+    pub fn huge_pages(mut self, huge: HugePages) -> Self {
+        self.pages.huge = huge;
+        self
+    }
+
+    /// Whether an end keeps the whole region in memory, so that none of it is swapped out, as long as it is open (`anon:`:
+    /// as long as the channel is); each process chooses for itself. Default `false`.
+    ///
+    /// Opening an end fails with [`Error::LockLimit`](crate::Error::LockLimit) where that is more than the process may
+    /// lock. System V shared memory can also be kept without an end: [`Channel::keep_in_memory`](crate::spsc::Channel::keep_in_memory).
+    pub fn lock(mut self, lock: bool) -> Self {
+        self.pages.lock = lock;
+        self
+    }
+
+    /// Whether opening an end maps every page at once, so that no first access faults; each process chooses for itself.
+    /// Default `true`.
+    ///
+    /// Without it, an end of a large channel opens faster. The memory itself is reserved when the channel is created,
+    /// in any case; `anon:` is mapped by then, too.
+    pub fn prefault(mut self, prefault: bool) -> Self {
+        self.pages.prefault = prefault;
+        self
+    }
+
+    /// The NUMA node on which new pages should lie, as far as it has any left; else, the node of whoever touches a page
+    /// first.
+    ///
+    /// The creator, who reserves the pages, decides; pages of files on a disk come from whoever maps them while they are
+    /// not cached. Opening an end fails, too, with [`Error::NoNumaNode`](crate::Error::NoNumaNode) if there is no such
+    /// node.
+    pub fn numa_node(mut self, node: u32) -> Self {
+        self.pages.node = Some(node);
+        self
+    }
+
+    /// The mapping of each end begins at a multiple of so many bytes, a power of two; each process chooses for itself.
+    /// Default: of a page, or of a huge one where [`Options::huge_pages`] are asked for.
+    ///
+    /// Whatever it is, no two blocks of messages share a cache line unless one is larger than a line.
+    pub fn align(mut self, bytes: usize) -> Self {
+        self.pages.align = bytes;
         self
     }
 

@@ -92,6 +92,7 @@ pub(super) fn compose(request: &Request, geometry: &Geometry, mode: Mode) -> Res
 }
 
 /// The header page as it was at one moment, and the schema text in it.
+#[derive(Debug)]
 pub(crate) struct HeaderPage {
     pub(crate) header: Header,
     pub(crate) schema: String,

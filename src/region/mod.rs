@@ -22,10 +22,12 @@ pub(crate) use self::store::{Access, Attachment, Store, find, segments};
 use crate::address::{Address, Backing};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry};
+use crate::pages::{MemoryReport, Pages};
 use crate::peer::PeerState;
 #[cfg(feature = "shared_memory")]
 use crate::sys::entry::Entry;
 use crate::sys::membarrier;
+use crate::sys::pages::huge_page_size;
 #[cfg(feature = "shared_memory")]
 use crate::sys::posix::Name;
 use crate::sys::process::ForkMark;
@@ -37,6 +39,8 @@ pub(crate) struct Region {
     store: Arc<dyn Store>,
     geometry: Geometry,
     mode: Mode,
+    /// What the mappings of roles are to be like.
+    pages: Pages,
     /// Whether the name goes when this value does.
     remove: bool,
     mark: ForkMark,
@@ -73,19 +77,22 @@ impl Creation {
 
 impl Region {
     /// Creates a region, or fails with [`Error::AlreadyExists`].
-    pub(crate) fn create(address: &Address, request: &Request, how: Creation) -> Result<Self, Error> {
+    pub(crate) fn create(address: &Address, request: &Request, how: Creation, pages: &Pages) -> Result<Self, Error> {
         let (geometry, mode) = (how.geometry(request)?, how.mode());
+        let unit = if pages.are_huge() { huge_page_size() } else { layout::PAGE };
+        let needed = geometry.region_length as u64;
+        let geometry = geometry.in_units(unit).ok_or(Error::NoSpace { needed, available: 0 })?;
         let page = header::compose(request, &geometry, mode)?;
-        let plan = Plan { length: geometry.region_length, peers: geometry.peers, mode: how.mode, page: &page };
-        let store = store::create(address, plan)?;
+        let Geometry { region_length: length, peers, .. } = geometry;
+        let store = store::create(address, &Plan { length, peers, mode: how.mode, page: &page, pages })?;
         // A file is there to outlive its users.
         let remove = !how.persist && address.backing() != Backing::File;
-        Self::new(store, geometry, mode, remove)
+        Self::new(store, geometry, mode, remove, pages)
     }
 
     /// Lays a region into a file of that name which exists already and belongs to somebody else's library.
     #[cfg(feature = "shared_memory")]
-    pub(crate) fn create_within(name: &str, request: &Request, how: Creation) -> Result<Self, Error> {
+    pub(crate) fn create_within(name: &str, request: &Request, how: Creation, pages: &Pages) -> Result<Self, Error> {
         let store = FileStore::open(Entry::of_name(&Name::new(name)?), Access::Write)?;
         let (needed, mode) = (how.geometry(request)?, how.mode());
         let available = store.length()?;
@@ -98,11 +105,16 @@ impl Region {
         let geometry = Geometry { region_length: available as usize, ..needed };
         store.overwrite(needed.region_length, &header::compose(request, &geometry, mode)?)?;
         store.announce_open()?;
-        Self::new(Arc::new(store), geometry, mode, false)
+        Self::new(Arc::new(store), geometry, mode, false, pages)
     }
 
     /// Opens a region that others can find.
-    pub(crate) fn attach(address: &Address, request: &Request, owner: Option<u32>) -> Result<Self, Error> {
+    pub(crate) fn attach(
+        address: &Address,
+        request: &Request,
+        owner: Option<u32>,
+        pages: &Pages,
+    ) -> Result<Self, Error> {
         let backoff = Backoff::new();
         let store = loop {
             let store = find(address, Access::Write)?;
@@ -116,23 +128,28 @@ impl Region {
             backoff.snooze();
         };
         check_owner(&*store, owner)?;
-        Self::check(store, request)
+        Self::check(store, request, pages)
     }
 
     /// Opens the region behind a descriptor that came from another process.
-    pub(crate) fn attach_fd(fd: OwnedFd, request: &Request, trust_unsealed: bool) -> Result<Self, Error> {
-        let region = Self::check(store::from_fd(fd)?, request)?;
+    pub(crate) fn attach_fd(
+        fd: OwnedFd,
+        request: &Request,
+        trust_unsealed: bool,
+        pages: &Pages,
+    ) -> Result<Self, Error> {
+        let region = Self::check(store::from_fd(fd)?, request, pages)?;
         if trust_unsealed || region.store.is_sealed() { Ok(region) } else { Err(Error::Unsealed) }
     }
 
-    fn check(store: Arc<dyn Store>, request: &Request) -> Result<Self, Error> {
+    fn check(store: Arc<dyn Store>, request: &Request, pages: &Pages) -> Result<Self, Error> {
         let (geometry, mode) = check_header(&*store, request)?;
         mode.barrier.join()?;
-        Self::new(store, geometry, mode, false)
+        Self::new(store, geometry, mode, false, pages)
     }
 
-    fn new(store: Arc<dyn Store>, geometry: Geometry, mode: Mode, remove: bool) -> Result<Self, Error> {
-        Ok(Self { store, geometry, mode, remove, mark: ForkMark::here()? })
+    fn new(store: Arc<dyn Store>, geometry: Geometry, mode: Mode, remove: bool, pages: &Pages) -> Result<Self, Error> {
+        Ok(Self { store, geometry, mode, pages: *pages, remove, mark: ForkMark::here()? })
     }
 
     /// Takes `role`, or fails with [`Error::RoleTaken`]; of an MPMC region, any free peer index, or fails with
@@ -144,13 +161,14 @@ impl Region {
         let store = Arc::clone(&self.store);
         match flavor {
             Flavor::Spsc => {
-                let attachment = store.take(&mut [role.index()].into_iter(), None, region_length)?;
+                let attachment = store.take(&mut [role.index()].into_iter(), None, region_length, &self.pages)?;
                 attachment.ok_or_else(|| Error::RoleTaken { role, holder: self.peer_state(role) })
             }
             Flavor::Mpmc => {
                 // Each question takes the kernel a walk over all locks, so begin where none is held yet.
                 let first = self.attached_ever() % peers;
-                let attachment = store.take(&mut (first..peers).chain(0..first), Some(role), region_length)?;
+                let mut indexes = (first..peers).chain(0..first);
+                let attachment = store.take(&mut indexes, Some(role), region_length, &self.pages)?;
                 attachment.ok_or(Error::NoPeerLeft { peers })
             }
         }
@@ -193,6 +211,11 @@ impl Region {
     /// Changes owner, group and permission bits.
     pub(crate) fn set_access(&self, owner: Option<u32>, group: Option<u32>, mode: Option<u32>) -> Result<(), Error> {
         self.store.set_access(owner, group, mode)
+    }
+
+    /// What the kernel says about what this process has mapped of it.
+    pub(crate) fn report(&self) -> Result<MemoryReport, Error> {
+        self.store.report()
     }
 
     /// Keeps its pages from being swapped out, or no longer.

@@ -8,11 +8,14 @@ use rustix::fs::{FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFl
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::os;
+use super::{os, pages};
 use crate::error::Error;
+use crate::pages::Pages;
 
-/// File systems that are memory, by their numbers in `statfs`: tmpfs, ramfs, hugetlbfs.
-const MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+/// The number of hugetlbfs in `statfs`.
+const HUGE: u32 = 0x9584_58f6;
+/// File systems that are memory, by their numbers: tmpfs, ramfs, hugetlbfs.
+const MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, HUGE];
 
 /// Whether a file, or a directory, is memory, and so does not outlive the machine.
 pub(crate) fn is_memory(file: impl AsFd) -> Result<bool, Error> {
@@ -20,16 +23,42 @@ pub(crate) fn is_memory(file: impl AsFd) -> Result<bool, Error> {
     Ok(MEMORY.contains(&(kind as u32)))
 }
 
+/// Bytes of the pages that a file consists of.
+pub(crate) fn page_size(file: BorrowedFd<'_>) -> Result<usize, Error> {
+    let stat = rustix::fs::fstatfs(file).map_err(os("fstatfs"))?;
+    Ok(if stat.f_type as u32 == HUGE { stat.f_bsize as usize } else { rustix::param::page_size() })
+}
+
 /// What keeps a file as long as it is.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// A sealed anonymous file of `length` bytes: no peer can truncate it, whatever it is up to.
-pub(crate) fn memfd(length: usize) -> Result<OwnedFd, Error> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = rustix::fs::memfd_create("ringway", flags).map_err(os("memfd_create"))?;
-    reserve(file.as_fd(), length)?;
+///
+/// Of huge pages, if they are asked for and there are any left.
+pub(crate) fn memfd(length: usize, pages: &Pages) -> Result<OwnedFd, Error> {
+    let file = match huge_memfd(length, pages) {
+        Some(file) => file,
+        None => {
+            let file = rustix::fs::memfd_create("ringway", MEMFD).map_err(os("memfd_create"))?;
+            reserve(file.as_fd(), length)?;
+            file
+        }
+    };
     rustix::fs::fcntl_add_seals(&file, SEALS).map_err(os("fcntl(F_ADD_SEALS)"))?;
     Ok(file)
+}
+
+const MEMFD: MemfdFlags = MemfdFlags::CLOEXEC.union(MemfdFlags::ALLOW_SEALING);
+
+fn huge_memfd(length: usize, pages: &Pages) -> Option<OwnedFd> {
+    if !pages.are_huge() || !pages::has_huge_pages(length) {
+        return None;
+    }
+    let flags = MEMFD | MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(pages::huge_page_bits());
+    let file = rustix::fs::memfd_create("ringway", flags).ok()?;
+    // Somebody else may have been faster.
+    fallocate(file.as_fd(), length as u64).ok()?;
+    Some(file)
 }
 
 /// Whether nobody can change the length of a file any more.

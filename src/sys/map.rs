@@ -10,8 +10,9 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mmap, mmap_anonymous, msync, munmap};
 
-use super::{file, os};
+use super::{file, numa, os, pages, smaps};
 use crate::error::Error;
+use crate::pages::{MemoryReport, Pages};
 use crate::sync::{Ordering, PlainAtomicU32, PlainAtomicU64};
 use crate::sys::process::ForkMark;
 
@@ -29,17 +30,22 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `length` bytes of `file`, readable and writable, and touches every page so that no first access faults.
-    pub(crate) fn new(file: BorrowedFd<'_>, length: usize) -> Result<Self, Error> {
+    /// Maps `length` bytes of `file`, readable and writable, with pages as they are asked for.
+    pub(crate) fn new(file: BorrowedFd<'_>, length: usize, pages: &Pages) -> Result<Self, Error> {
         let mark = ForkMark::here()?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice overlays nothing.
-        let base = unsafe { mmap(null_mut(), length, protection, MapFlags::SHARED | MapFlags::POPULATE, file, 0) };
+        let _node = numa::prefer(pages.node)?;
+        let base = pages::map_at(length, pages, |place, flags| {
+            // SAFETY: a fresh mapping, at an address of the kernel's choice, or over what was set aside for it.
+            unsafe { mmap(place, length, protection, MapFlags::SHARED | flags, file, 0) }
+        })?;
         let base = NonNull::new(base.map_err(os("mmap"))?)
             .ok_or(Error::Unsupported { what: "a mapping away from address 0", advice: "check vm.mmap_min_addr" })?;
         let mapping = Self { base, length, mark };
         // SAFETY: the range is exactly the mapping made above; the advice concerns children only.
         unsafe { madvise(base.as_ptr(), length, Advice::LinuxDontFork) }.map_err(os("madvise(MADV_DONTFORK)"))?;
+        // SAFETY: exactly the mapping made above, readable and writable.
+        unsafe { pages::prepare(base, length, pages) }?;
         Ok(mapping)
     }
 
@@ -71,6 +77,15 @@ impl Drop for Mapping {
     }
 }
 
+/// A mapping that can only be read, made to ask the kernel about what is mapped there; of `length` bytes, a page at least.
+pub(crate) fn probe(file: BorrowedFd<'_>, length: usize, look: &mut dyn FnMut(usize)) -> Result<(), Error> {
+    // SAFETY: a fresh mapping at an address of the kernel's choice overlays nothing.
+    let base = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0) }.map_err(os("mmap"))?;
+    look(base.addr());
+    // SAFETY: exactly the mapping made above, whose bytes nobody looked at.
+    unsafe { munmap(base, length) }.map_err(os("munmap"))
+}
+
 /// Shared memory without a name, which children inherit.
 #[derive(Debug)]
 pub(crate) struct Inherited {
@@ -84,21 +99,54 @@ unsafe impl Send for Inherited {}
 unsafe impl Sync for Inherited {}
 
 impl Inherited {
-    /// Maps `length` bytes of zeroes, all of them at once.
-    pub(crate) fn new(length: usize) -> Result<Self, Error> {
+    /// Maps `length` bytes of zeroes, all of them at once, with pages as they are asked for; locking is up to the ends.
+    pub(crate) fn new(length: usize, pages: &Pages) -> Result<Self, Error> {
+        let pages = &pages.for_making();
+        let _node = numa::prefer(pages.node)?;
+        let reserved = if pages.are_huge() && pages::has_huge_pages(length) {
+            Self::map(length, pages, MapFlags::HUGETLB | MapFlags::from_bits_retain(pages::huge_page_bits()))?.ok()
+        } else {
+            None
+        };
+        let this = match reserved {
+            Some(this) => this,
+            None => Self::of_usual_pages(length, pages)?,
+        };
+        // SAFETY: exactly the mapping made above, readable and writable.
+        unsafe { pages::prepare(this.base, length, pages) }?;
+        Ok(this)
+    }
+
+    fn of_usual_pages(length: usize, pages: &Pages) -> Result<Self, Error> {
         let (needed, available) = (length as u64, file::memory_available());
         // The kernel would hand out addresses, and the machine run out of memory behind them.
         if needed > available {
             return Err(Error::NoSpace { needed, available });
         }
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice overlays nothing.
-        let base = unsafe { mmap_anonymous(null_mut(), length, protection, MapFlags::SHARED | MapFlags::POPULATE) };
-        let base = base.map_err(|errno| match errno {
+        Self::map(length, pages, MapFlags::empty())?.map_err(|errno| match errno {
             Errno::NOMEM => Error::NoSpace { needed, available },
             errno => os("mmap")(errno),
+        })
+    }
+
+    fn map(length: usize, pages: &Pages, kind: MapFlags) -> Result<Result<Self, Errno>, Error> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let base = pages::map_at(length, pages, |place, flags| {
+            // SAFETY: a fresh mapping, at an address of the kernel's choice, or over what was set aside for it.
+            unsafe { mmap_anonymous(place, length, protection, MapFlags::SHARED | kind | flags) }
         })?;
-        Ok(Self { base: NonNull::new(base).ok_or(Error::NoSpace { needed, available })?, length })
+        Ok(base.and_then(|base| Ok(Self { base: NonNull::new(base).ok_or(Errno::NOMEM)?, length })))
+    }
+
+    /// What the kernel says about it.
+    pub(crate) fn report(&self) -> Result<MemoryReport, Error> {
+        smaps::report(self.base.addr().get())?.ok_or_else(file::no_proc)
+    }
+
+    /// Keeps it in memory as long as it is mapped here.
+    pub(crate) fn lock(&self, pages: &Pages) -> Result<(), Error> {
+        // SAFETY: exactly this mapping.
+        unsafe { pages::lock(self.base, self.length, pages.prefault) }
     }
 
     /// The first byte.

@@ -12,8 +12,11 @@ pub(crate) mod heap;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod membarrier;
+pub(crate) mod numa;
+pub(crate) mod pages;
 pub(crate) mod posix;
 pub(crate) mod process;
+pub(crate) mod smaps;
 pub(crate) mod socket;
 pub(crate) mod sysv;
 

@@ -13,8 +13,10 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
 
 use super::map::View;
-use super::{file, os};
+use super::pages::{self, Span};
+use super::{file, numa, os};
 use crate::error::Error;
+use crate::pages::Pages;
 use crate::sys::process::ForkMark;
 
 /// Bits of the mode beside the permissions: the segment goes with its last attachment.
@@ -133,14 +135,22 @@ fn errno() -> Errno {
 }
 
 impl Segment {
-    /// A new segment of `length` bytes, of that key unless it is 0.
-    pub(crate) fn create(key: i32, length: usize, mode: u32, label: &str) -> Result<Self, Error> {
+    /// A new segment of `length` bytes, of that key unless it is 0; of huge pages, if they are asked for and there are any
+    /// left.
+    pub(crate) fn create(key: i32, length: usize, mode: u32, pages: &Pages, label: &str) -> Result<Self, Error> {
         let (needed, available) = (length as u64, file::memory_available());
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | (mode & 0o777) as i32;
+        if pages.are_huge() && pages::has_huge_pages(length) {
+            let huge = libc::SHM_HUGETLB | pages::huge_page_bits() as i32;
+            // SAFETY: takes numbers only.
+            if let Ok(id) = check(unsafe { libc::shmget(key, length, flags | huge) }) {
+                return Ok(Self(id));
+            }
+        }
         // The kernel would hand out addresses, and the machine run out of memory behind them.
         if needed > available {
             return Err(Error::NoSpace { needed, available });
         }
-        let flags = libc::IPC_CREAT | libc::IPC_EXCL | (mode & 0o777) as i32;
         // SAFETY: takes numbers only.
         let result = check(unsafe { libc::shmget(key, length, flags) });
         result.map(Self).map_err(|errno| match errno {
@@ -222,7 +232,7 @@ impl Segment {
 
 /// How a segment is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
+enum Use {
     /// For reading; children inherit it.
     Read,
     /// For a role: children do not have it.
@@ -244,21 +254,48 @@ unsafe impl Send for Attached {}
 unsafe impl Sync for Attached {}
 
 impl Attached {
-    pub(crate) fn new(segment: Segment, usage: Use) -> rustix::io::Result<Self> {
+    pub(crate) fn for_reading(segment: Segment) -> rustix::io::Result<Self> {
+        Self::new(segment, segment.stat()?.length, Use::Read, None)
+    }
+
+    /// Where `pages` wants it to begin; `refused` is the error if the kernel does not attach it.
+    pub(crate) fn for_writing(
+        segment: Segment,
+        pages: &Pages,
+        refused: impl FnOnce(Errno) -> Error,
+    ) -> Result<Self, Error> {
+        let length = segment.stat().map_err(os("shmctl"))?.length;
+        let span = Span::reserve(length, pages)?;
+        let attached = Self::new(segment, length, Use::Write, span).map_err(refused)?;
+        // SAFETY: the range is exactly the attachment made above; the advice concerns children only.
+        let advised = unsafe { madvise(attached.base.as_ptr(), length, Advice::LinuxDontFork) };
+        advised.map_err(os("madvise(MADV_DONTFORK)"))?;
+        Ok(attached)
+    }
+
+    fn new(segment: Segment, length: usize, usage: Use, span: Option<Span>) -> rustix::io::Result<Self> {
         let mark = ForkMark::here().map_err(|_| Errno::NOMEM)?;
-        let length = segment.stat()?.length;
         let flags = if usage == Use::Read { libc::SHM_RDONLY } else { 0 };
-        // SAFETY: an address of the kernel's choice overlays nothing.
-        let base = unsafe { libc::shmat(segment.0, null(), flags) };
+        let (place, over) = span.as_ref().map_or((null(), 0), |span| (span.base().cast_const(), libc::SHM_REMAP));
+        // SAFETY: an address of the kernel's choice, or what was set aside, overlays nothing that anybody uses.
+        let base = unsafe { libc::shmat(segment.0, place, flags | over) };
         if base.addr() == usize::MAX {
             return Err(errno());
         }
-        let attached = Self { base: NonNull::new(base).ok_or(Errno::NOMEM)?, length, usage, mark };
-        if usage == Use::Write {
-            // SAFETY: the range is exactly the attachment made above; the advice concerns children only.
-            unsafe { madvise(base, length, Advice::LinuxDontFork) }?;
+        if let Some(span) = span {
+            span.give_up();
         }
-        Ok(attached)
+        Ok(Self { base: NonNull::new(base).ok_or(Errno::NOMEM)?, length, usage, mark })
+    }
+
+    /// Makes the pages of an attachment for writing what is asked for.
+    pub(crate) fn prepare(&self, pages: &Pages) -> Result<(), Error> {
+        let _node = numa::prefer(pages.node)?;
+        if pages.prefault {
+            self.populate();
+        }
+        // SAFETY: exactly this attachment, readable and writable.
+        unsafe { pages::prepare(self.base, self.length, pages) }
     }
 
     /// Gives it every page now, as far as the kernel can (Linux 5.14); else each comes with its first access.
@@ -346,11 +383,12 @@ mod tests {
     #[test]
     fn a_segment_is_created_found_listed_changed_and_removed() {
         let key = 0x5269_0000 | (std::process::id() as i32 & 0xffff);
-        let segment = Segment::create(key, 5000, 0o640, "it").unwrap();
+        let usual = &Pages::USUAL;
+        let segment = Segment::create(key, 5000, 0o640, usual, "it").unwrap();
         assert_eq!(Segment::find(key), Ok(segment));
         assert!(segments().iter().any(|listed| listed.key == key && listed.segment == segment));
-        assert!(matches!(Segment::create(key, 5000, 0o600, "it"), Err(Error::AlreadyExists { .. })));
-        let attached = Attached::new(segment, Use::Read).unwrap();
+        assert!(matches!(Segment::create(key, 5000, 0o600, usual, "it"), Err(Error::AlreadyExists { .. })));
+        let attached = Attached::for_reading(segment).unwrap();
         segment.set(None, None, Some(0o600)).unwrap();
         segment.lock(true).unwrap();
         segment.lock(false).unwrap();

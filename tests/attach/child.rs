@@ -7,7 +7,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::{Outcome, disk, exhaustion, life, passing, places, races, remote, segment, truncation, users, watchdog};
+use crate::{
+    Outcome, disk, exhaustion, life, memory, observer, passing, places, races, remote, segment, truncation, users,
+    watchdog,
+};
 
 /// The part of a child, and what it is about.
 const PART: &str = "RINGWAY_ATTACH_PART";
@@ -42,6 +45,8 @@ pub(crate) fn run() -> ExitCode {
         segment::PARTS,
         passing::PARTS,
         truncation::PARTS,
+        memory::PARTS,
+        observer::PARTS,
         users::PARTS,
     ]
     .concat();

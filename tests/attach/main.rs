@@ -10,8 +10,10 @@ mod expect;
 mod header;
 mod left;
 mod life;
+mod memory;
 mod mount;
 mod names;
+mod observer;
 mod passing;
 mod payload;
 mod places;
@@ -90,6 +92,8 @@ fn main() -> ExitCode {
         ("passing", passing::CASES),
         ("segment", segment::CASES),
         ("truncation", truncation::CASES),
+        ("memory", memory::CASES),
+        ("observer", observer::CASES),
         ("users", users::CASES),
     ];
     let trials = groups.iter().flat_map(|(group, cases)| cases.iter().map(|case| trial(group, *case))).collect();

@@ -279,7 +279,7 @@ fn wake<F: Flavor>(backing: Backing) -> Verdict {
             // His sleeps become longer and longer, until there is time enough to wake him from one.
             world.board.await_at_least(UNTROUBLED, attempt * 8);
             tx.try_send(u64::new(attempt)).expect("room");
-            while tx.len() > 0 && world.board.get(WOKEN) == 0 {
+            while !tx.is_empty() && world.board.get(WOKEN) == 0 {
                 yield_now();
             }
             if world.board.get(WOKEN) > 0 {

@@ -8,12 +8,12 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use super::{Attachment, Store};
+use super::{Attachment, Plan, Store};
 use crate::error::{Error, Role};
 use crate::layout::{self, PAGE};
 use crate::lease;
 use crate::memory::Memory;
-use crate::region::header::Page;
+use crate::pages::{MemoryReport, Pages};
 use crate::sync::Ordering;
 use crate::sys::file;
 use crate::sys::map::{Inherited, Mapping};
@@ -34,11 +34,12 @@ struct Hold {
 
 impl AnonymousStore {
     /// New memory with this header.
-    pub(crate) fn create(length: usize, page: &Page) -> Result<Self, Error> {
-        let store = Self { shared: Inherited::new(length)?, leases: file::memfd(PAGE)?.into() };
+    pub(crate) fn create(plan: &Plan<'_>) -> Result<Self, Error> {
+        let shared = Inherited::new(plan.length, plan.pages)?;
+        let store = Self { shared, leases: file::memfd(PAGE, &Pages::USUAL)?.into() };
         let memory = store.memory();
         // Relaxed: nobody else has it yet.
-        page.iter().enumerate().for_each(|(index, word)| memory.word(8 * index).store(*word, Ordering::Relaxed));
+        plan.page.iter().enumerate().for_each(|(index, word)| memory.word(8 * index).store(*word, Ordering::Relaxed));
         Ok(store)
     }
 
@@ -75,14 +76,22 @@ impl Store for AnonymousStore {
         indexes: &mut dyn Iterator<Item = usize>,
         joins: Option<Role>,
         length: usize,
+        pages: &Pages,
     ) -> Result<Option<Attachment>, Error> {
         assert_eq!(self.shared.length(), length, "it keeps its length");
         let Some((fresh, index)) = lease::take(self.leases.as_fd(), self.label(), indexes, joins)? else {
             return Ok(None);
         };
-        let lease = Mapping::new(fresh.as_fd(), PAGE)?;
+        if pages.lock {
+            self.shared.lock(pages)?;
+        }
+        let lease = Mapping::new(fresh.as_fd(), PAGE, &Pages::USUAL)?;
         let memory = self.memory();
         Ok(Some(Attachment { memory, index, _hold: Box::new(Hold { _lease: lease, _memory: self }) }))
+    }
+
+    fn report(&self) -> Result<MemoryReport, Error> {
+        self.shared.report()
     }
 
     fn access(&self) -> Result<(u32, u32), Error> {

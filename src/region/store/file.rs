@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use super::{Access, Attachment, Hold, Store};
+use super::{Access, Attachment, Hold, Plan, Store};
 use crate::error::{Error, Role};
 use crate::layout;
 use crate::lease;
 use crate::memory::Memory;
+use crate::pages::{MemoryReport, Pages};
 use crate::region::header::Page;
 use crate::sync::Ordering;
 use crate::sys::entry::Entry;
-use crate::sys::map::Mapping;
+use crate::sys::map::{self, Mapping};
 use crate::sys::process::{self, ForkMark};
-use crate::sys::{disk, file, os};
+use crate::sys::{disk, file, numa, os, smaps};
 
 /// Bytes that are mapped to change the usage word: no region is smaller.
 const MAPPED: usize = 2 * layout::PAGE;
@@ -83,10 +84,12 @@ fn memory(mapping: &Mapping) -> Memory {
 
 impl FileStore {
     /// A named file with this header, all at once.
-    pub(crate) fn create(entry: Entry, length: usize, mode: u32, page: &Page) -> Result<Self, Error> {
-        let draft = entry.draft(length, mode)?;
+    pub(crate) fn create(entry: Entry, plan: &Plan<'_>) -> Result<Self, Error> {
+        let node = numa::prefer(plan.pages.node)?;
+        let draft = entry.draft(plan.length, plan.mode)?;
+        drop(node);
         lease::announce_open(draft.file())?;
-        write_header(draft.file(), page)?;
+        begin(draft.file(), plan)?;
         let on_disk = !file::is_memory(draft.file())?;
         // The name must not come to the disk before what it leads to.
         if on_disk {
@@ -100,9 +103,11 @@ impl FileStore {
     }
 
     /// A sealed file with this header, and without a name.
-    pub(crate) fn create_anonymous(length: usize, page: &Page) -> Result<Self, Error> {
-        let file = file::memfd(length)?;
-        write_header(file.as_fd(), page)?;
+    pub(crate) fn create_anonymous(plan: &Plan<'_>) -> Result<Self, Error> {
+        let node = numa::prefer(plan.pages.node)?;
+        let file = file::memfd(plan.length, plan.pages)?;
+        drop(node);
+        begin(file.as_fd(), plan)?;
         Ok(Self { file: file.into(), entry: None, on_disk: false })
     }
 
@@ -145,7 +150,7 @@ impl FileStore {
         if usage & layout::BOOT == 0 {
             return Ok(true);
         }
-        let mapping = Mapping::new(self.file.as_fd(), MAPPED)?;
+        let mapping = Mapping::new(self.file.as_fd(), MAPPED, &Pages::USUAL)?;
         let (word, clean) = (memory(&mapping), usage & !layout::BOOT);
         let replaced =
             word.word(layout::USAGE).compare_exchange(usage, clean, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -167,6 +172,19 @@ fn write(file: BorrowedFd<'_>, mut bytes: &[u8], offset: usize) -> Result<(), Er
             Err(errno) => return Err(os("pwrite")(errno)),
         }
     }
+    Ok(())
+}
+
+/// Makes new memory a region, and its pages huge if they are to be.
+fn begin(file: BorrowedFd<'_>, plan: &Plan<'_>) -> Result<(), Error> {
+    if !plan.pages.are_huge() {
+        return write_header(file, plan.page);
+    }
+    // Reserved huge pages cannot be written to in any other way. Nobody else has the file yet, so Relaxed will do.
+    let mapping = Mapping::new(file, plan.length, &plan.pages.for_making())?;
+    let memory = memory(&mapping);
+    let store = |(index, word): (usize, &u64)| memory.word(8 * index).store(*word, Ordering::Relaxed);
+    plan.page.iter().enumerate().for_each(store);
     Ok(())
 }
 
@@ -201,6 +219,7 @@ impl Store for FileStore {
         indexes: &mut dyn Iterator<Item = usize>,
         joins: Option<Role>,
         length: usize,
+        pages: &Pages,
     ) -> Result<Option<Attachment>, Error> {
         let Some((fresh, index)) = lease::take(self.file.as_fd(), self.label(), indexes, joins)? else {
             return Ok(None);
@@ -210,11 +229,17 @@ impl Store for FileStore {
             let (name, expected) = (self.label().into(), length as u64);
             return Err(Error::Damaged { name, field: "the length of its file", expected, found });
         }
-        let mapping = Mapping::new(fresh.as_fd(), length)?;
+        let mapping = Mapping::new(fresh.as_fd(), length, pages)?;
         let memory = memory(&mapping);
         let hold: Box<dyn Hold> =
             if self.on_disk { Box::new(Usage::begin(mapping, &self)?) } else { Box::new(mapping) };
         Ok(Some(Attachment { memory, index, _hold: hold }))
+    }
+
+    fn report(&self) -> Result<MemoryReport, Error> {
+        let mut report = Ok(None);
+        map::probe(self.file.as_fd(), file::page_size(self.file.as_fd())?, &mut |place| report = smaps::report(place))?;
+        report?.ok_or_else(file::no_proc)
     }
 
     fn access(&self) -> Result<(u32, u32), Error> {

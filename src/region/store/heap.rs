@@ -3,8 +3,10 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::{Attachment, Store};
+use super::{Attachment, Plan, Store};
 use crate::error::{Error, Role};
+use crate::layout;
+use crate::pages::{HugePages, Pages};
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::heap::Heap;
 
@@ -20,7 +22,16 @@ pub(crate) struct HeapStore {
 }
 
 impl HeapStore {
-    pub(crate) fn create(length: usize, peers: usize) -> Result<Self, Error> {
+    pub(crate) fn create(plan: &Plan<'_>) -> Result<Self, Error> {
+        let Plan { length, peers, pages, .. } = *plan;
+        // Whatever is asked of the kernel about the allocator's pages would concern its other tenants, and later ones.
+        let Pages { huge, lock, node, align, prefault: _ } = *pages;
+        if huge == HugePages::Require || lock || node.is_some() || align > layout::PAGE {
+            return Err(Error::Unsupported {
+                what: "a choice of pages on the heap",
+                advice: "create the channel at anon: instead, which threads can share as well",
+            });
+        }
         let leases = (0..peers).map(|_| AtomicU32::new(0)).collect();
         let held = [AtomicU32::new(0), AtomicU32::new(0)];
         Ok(Self { heap: Heap::new(length)?, length, leases, held })
@@ -76,6 +87,7 @@ impl Store for HeapStore {
         mut indexes: &mut dyn Iterator<Item = usize>,
         joins: Option<Role>,
         _: usize,
+        _: &Pages,
     ) -> Result<Option<Attachment>, Error> {
         // Acquire: pairs with the Release in `Lease::drop`.
         let Some(index) = Iterator::find(&mut indexes, |index| self.leases[*index].swap(1, Ordering::Acquire) == 0)

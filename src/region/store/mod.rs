@@ -19,6 +19,7 @@ use crate::address::{Address, Place};
 use crate::error::{Error, Role};
 use crate::lease;
 use crate::memory::Memory;
+use crate::pages::{MemoryReport, Pages};
 use crate::sys::entry::Entry;
 use crate::sys::sysv::Key;
 
@@ -42,13 +43,22 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn locks(&self) -> Option<BorrowedFd<'_>>;
 
     /// Takes the lease of the first of `indexes` that is free, and maps the memory, which must be `length` bytes long;
-    /// `None` if none is free. `joins` is the role to be counted among.
+    /// `None` if none is free. `pages` is what the mapping is to be like; `joins` is the role to be counted among.
     fn take(
         self: Arc<Self>,
         indexes: &mut dyn Iterator<Item = usize>,
         joins: Option<Role>,
         length: usize,
+        pages: &Pages,
     ) -> Result<Option<Attachment>, Error>;
+
+    /// What the kernel says about what this process has mapped of it.
+    fn report(&self) -> Result<MemoryReport, Error> {
+        Err(Error::Unsupported {
+            what: "a report about pages of the heap",
+            advice: "create the channel at anon: instead",
+        })
+    }
 
     /// User id of the owner, and permission bits.
     fn access(&self) -> Result<(u32, u32), Error>;
@@ -145,18 +155,19 @@ pub(crate) struct Plan<'p> {
     pub(super) mode: u32,
     /// The header.
     pub(super) page: &'p Page,
+    /// What it is made of.
+    pub(super) pages: &'p Pages,
 }
 
 /// Makes new memory, which appears under its name with its header in it, all at once.
-pub(super) fn create(address: &Address, plan: Plan<'_>) -> Result<Arc<dyn Store>, Error> {
-    let Plan { length, peers, mode, page } = plan;
+pub(super) fn create(address: &Address, plan: &Plan<'_>) -> Result<Arc<dyn Store>, Error> {
     Ok(match address.place() {
-        Place::Posix(name) => Arc::new(FileStore::create(Entry::of_name(name), length, mode, page)?),
-        Place::SystemV(key) => Arc::new(SegmentStore::create(key, length, mode, page)?),
-        Place::File(path) => Arc::new(FileStore::create(Entry::of_path(path)?, length, mode, page)?),
-        Place::Memfd => Arc::new(FileStore::create_anonymous(length, page)?),
-        Place::Anonymous => Arc::new(AnonymousStore::create(length, page)?),
-        Place::Heap => Arc::new(HeapStore::create(length, peers)?),
+        Place::Posix(name) => Arc::new(FileStore::create(Entry::of_name(name), plan)?),
+        Place::SystemV(key) => Arc::new(SegmentStore::create(key, plan)?),
+        Place::File(path) => Arc::new(FileStore::create(Entry::of_path(path)?, plan)?),
+        Place::Memfd => Arc::new(FileStore::create_anonymous(plan)?),
+        Place::Anonymous => Arc::new(AnonymousStore::create(plan)?),
+        Place::Heap => Arc::new(HeapStore::create(plan)?),
     })
 }
 

@@ -27,19 +27,19 @@ use std::time::Duration;
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
-use super::{Access, Attachment, Store};
+use super::{Access, Attachment, Plan, Store};
 use crate::address::{Address, Place};
 use crate::error::{Error, Role};
 use crate::layout::{self, PAGE};
 use crate::lease;
 use crate::memory::Memory;
-use crate::region::header::Page;
+use crate::pages::{MemoryReport, Pages};
 use crate::sync::{Ordering, PlainAtomicU64};
 use crate::sys::entry::Entry;
 use crate::sys::map::Mapping;
 use crate::sys::posix::{self, Name};
-use crate::sys::sysv::{self, Attached, Key, Segment, Use};
-use crate::sys::{file, os};
+use crate::sys::sysv::{self, Attached, Key, Segment};
+use crate::sys::{file, numa, os, pages, smaps};
 
 /// How often an unfinished segment is looked at: for a second, most of it a millisecond apart.
 const ATTEMPTS: u32 = 1000;
@@ -178,7 +178,7 @@ fn is_gone(segment: Segment) -> bool {
 /// Whether a segment begins with anything but zeroes. One that cannot be looked at counts as begun.
 fn is_begun(segment: Segment) -> bool {
     let mut magic = [u64::MAX];
-    if let Ok(attached) = Attached::new(segment, Use::Read) {
+    if let Ok(attached) = Attached::for_reading(segment) {
         attached.view().read(&mut magic, 0);
     }
     magic != [0]
@@ -186,7 +186,8 @@ fn is_begun(segment: Segment) -> bool {
 
 impl SegmentStore {
     /// A new segment with this header, and its companion.
-    pub(crate) fn create(key: &Key, length: usize, mode: u32, page: &Page) -> Result<Self, Error> {
+    pub(crate) fn create(key: &Key, plan: &Plan<'_>) -> Result<Self, Error> {
+        let Plan { length, mode, pages, .. } = *plan;
         let label = format!("sysv:{key}");
         if let Key::Id(_) = key {
             let reason = "an id is the kernel's to give: create with a key, or sysv:private";
@@ -204,9 +205,9 @@ impl SegmentStore {
         lease::announce_open(draft.file())?;
         Record { segment: None, creator }.write(draft.file())?;
         let companion = File::from(draft.publish()?);
-        let segment = Segment::create(number, length, mode, &label);
+        let segment = Segment::create(number, length, mode, pages, &label);
         let made = segment.and_then(|segment| {
-            let made = Self::make(segment, number, page, &companion, &first, key);
+            let made = Self::make(segment, number, plan, &companion, &first, key);
             made.inspect_err(|_| {
                 let _ = segment.remove();
             })
@@ -219,18 +220,24 @@ impl SegmentStore {
     fn make(
         segment: Segment,
         number: i32,
-        page: &Page,
+        plan: &Plan<'_>,
         companion: &File,
         first: &Entry,
         key: &Key,
     ) -> Result<(Segment, Attached, Entry, Key), Error> {
         Record { segment: Some(segment), creator: std::process::id() }.write(companion.as_fd())?;
-        let for_writing = Attached::new(segment, Use::Write).map_err(os("shmat"))?;
+        let pages = plan.pages.for_making();
+        let _node = numa::prefer(pages.node)?;
+        let for_writing = Attached::for_writing(segment, &pages, os("shmat"))?;
+        // Huge pages can be refused, so they come before anybody finds the region.
+        if pages.are_huge() {
+            for_writing.prepare(&pages)?;
+        }
         let memory = memory(&for_writing);
-        let attached = Attached::new(segment, Use::Read).map_err(os("shmat"))?;
+        let attached = Attached::for_reading(segment).map_err(os("shmat"))?;
         // Relaxed, but for the magic, whose Release pairs with the Acquire in `View::read`.
         let store = |(index, word): (usize, &u64)| memory.word(8 * index).store(*word, Ordering::Relaxed);
-        page.iter().enumerate().skip(1).for_each(store);
+        plan.page.iter().enumerate().skip(1).for_each(store);
         let (entry, key) = if number == 0 {
             let key = Key::Id(segment.0);
             let entry = self::companion(&rest(0, segment), &format!("sysv:{key}"))?;
@@ -239,7 +246,7 @@ impl SegmentStore {
         } else {
             (first.clone(), key.clone())
         };
-        memory.word(0).store(page[0], Ordering::Release);
+        memory.word(0).store(plan.page[0], Ordering::Release);
         // Last, because it takes time, for which nobody has to wait.
         for_writing.populate();
         Ok((segment, attached, entry, key))
@@ -294,7 +301,7 @@ impl SegmentStore {
             }
             _ => {}
         }
-        let attached = match Attached::new(segment, Use::Read) {
+        let attached = match Attached::for_reading(segment) {
             Err(Errno::INVAL | Errno::IDRM) => return Err(not_found()),
             Err(Errno::ACCESS) => {
                 return Err(file::denied("open", &label, rustix::fs::fstat(&companion).ok()));
@@ -350,19 +357,24 @@ impl Store for SegmentStore {
         indexes: &mut dyn Iterator<Item = usize>,
         joins: Option<Role>,
         length: usize,
+        pages: &Pages,
     ) -> Result<Option<Attachment>, Error> {
         assert_eq!(self.attached.length(), length, "a segment keeps its length");
         let Some((fresh, index)) = lease::take(self.companion.as_fd(), &self.label, indexes, joins)? else {
             return Ok(None);
         };
-        let lease = Mapping::new(fresh.as_fd(), PAGE)?;
-        let attached = Attached::new(self.segment, Use::Write).map_err(|errno| match errno {
+        let lease = Mapping::new(fresh.as_fd(), PAGE, &Pages::USUAL)?;
+        let attached = Attached::for_writing(self.segment, pages, |errno| match errno {
             Errno::ACCESS => file::denied("write to", &self.label, rustix::fs::fstat(&self.companion).ok()),
             errno => os("shmat")(errno),
         })?;
-        attached.populate();
+        attached.prepare(pages)?;
         let memory = memory(&attached);
         Ok(Some(Attachment { memory, index, _hold: Box::new(Hold { _segment: attached, _lease: lease }) }))
+    }
+
+    fn report(&self) -> Result<MemoryReport, Error> {
+        smaps::report(self.attached.base().addr().get())?.ok_or_else(file::no_proc)
     }
 
     fn access(&self) -> Result<(u32, u32), Error> {
@@ -381,10 +393,7 @@ impl Store for SegmentStore {
     fn keep_in_memory(&self, keep: bool) -> Result<(), Error> {
         self.segment.lock(keep).map_err(|errno| match errno {
             Errno::PERM => file::denied("lock", &self.label, rustix::fs::fstat(&self.companion).ok()),
-            Errno::NOMEM => Error::Unsupported {
-                what: "so much locked memory",
-                advice: "raise RLIMIT_MEMLOCK (`ulimit -l`), or lower the capacity",
-            },
+            Errno::NOMEM => pages::lock_limit(self.attached.length()),
             errno => os("shmctl(SHM_LOCK)")(errno),
         })
     }
