@@ -9,10 +9,13 @@ use crate::address::{Address, Backing, Place};
 use crate::error::{Error, Role};
 use crate::layout::{self, Flavor, Geometry, Header};
 use crate::peer::PeerState;
-use crate::region::{self, Access, HeaderPage, Mode};
+use crate::region::{self, Access, HeaderPage, Mode, Store};
 use crate::ring::mpmc;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
+
+/// Bytes of slots that are read at once. Of a longer slot, only its words are.
+const BLOCK: usize = 1 << 16;
 
 /// What a region says about itself.
 ///
@@ -69,7 +72,8 @@ pub struct Inspection {
     pub senders: Vec<PeerState>,
     /// Who holds the receiving end; MPMC: as `senders`.
     pub receivers: Vec<PeerState>,
-    /// What only an MPMC region has.
+    /// What only an MPMC region has. `None` also from [`Inspection::without_slots`], and while System V shared memory is
+    /// not all there yet, because reading it would make it so.
     pub slots: Option<Slots>,
 }
 
@@ -94,7 +98,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    fn of(header: &Header, geometry: &Geometry, word: impl Fn(usize) -> Result<u64, Error>) -> Result<Self, Error> {
+    fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<Self, Error> {
         let Mode { barrier, refused, stay_open } = Mode::of(header.flags);
         let (mode, reason) = match (barrier, refused) {
             (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
@@ -103,15 +107,37 @@ impl Slots {
         };
         let peers = geometry.peers as u64;
         let mut slots = Self { mode, reason, stay_open, peers, writing: 0, held: 0, guarded: 0 };
-        for offset in (geometry.start..geometry.end).step_by(header.stride as usize) {
-            match mpmc::phase(word(offset)?, if mode == 'A' { word(offset + 8)? } else { 0 }) {
-                Some(mpmc::Phase::Writing) => slots.writing += 1,
-                Some(mpmc::Phase::Held) => slots.held += 1,
-                Some(mpmc::Phase::Reading) => slots.guarded += 1,
-                _ => {}
+        let stride = header.stride as usize;
+        let (mut block, step) = match BLOCK / stride * stride {
+            0 => (vec![0; 2], stride),
+            step => (vec![0; step / 8], step),
+        };
+        let mut offset = geometry.start;
+        while offset < geometry.end {
+            // What was never written is free; a file may claim to be far longer than anybody could read.
+            let data = store.data_from(offset);
+            if data >= geometry.end {
+                break;
             }
+            offset += data.saturating_sub(offset) / stride * stride;
+            let length = size_of_val(&*block).min(geometry.end - offset);
+            let block = &mut block[..length / 8];
+            if !store.read(block, offset)? {
+                break;
+            }
+            block.chunks(stride / 8).for_each(|slot| slots.count(slot[0], slot[1]));
+            offset += step;
         }
         Ok(slots)
+    }
+
+    fn count(&mut self, word: u64, skip: u64) {
+        match mpmc::phase(word, if self.mode == 'A' { skip } else { 0 }) {
+            Some(mpmc::Phase::Writing) => self.writing += 1,
+            Some(mpmc::Phase::Held) => self.held += 1,
+            Some(mpmc::Phase::Reading) => self.guarded += 1,
+            _ => {}
+        }
     }
 }
 
@@ -126,10 +152,22 @@ impl Inspection {
         A: TryInto<Address>,
         Error: From<A::Error>,
     {
-        Self::at(&address.try_into()?)
+        Self::at(&address.try_into()?, true)
     }
 
-    fn at(address: &Address) -> Result<Self, Error> {
+    /// The same without [`Inspection::slots`], for those who look at many regions: it takes as long whatever the capacity.
+    ///
+    /// # Errors
+    /// As [`Inspection::of`].
+    pub fn without_slots<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::at(&address.try_into()?, false)
+    }
+
+    fn at(address: &Address, with_slots: bool) -> Result<Self, Error> {
         let store = &*region::find(address, Access::Read)?;
         let (HeaderPage { header, schema, crashed }, geometry) = region::read_header(store)?;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = header;
@@ -150,7 +188,10 @@ impl Inspection {
                 let block = layout::Block::of(payload_size as usize);
                 (hint.max(word(block.offset(hint.max(received), &geometry))?), None)
             }
-            Flavor::Mpmc => (hint, Some(Slots::of(&header, &geometry, word)?)),
+            Flavor::Mpmc if with_slots && !store.grows_when_read() => {
+                (hint, Some(Slots::of(&header, &geometry, store)?))
+            }
+            Flavor::Mpmc => (hint, None),
         };
         Ok(Self {
             version,

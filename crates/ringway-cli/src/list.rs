@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut lines =
         vec![["name", "flavor", "messages", "capacity", "bytes", "sender", "receiver"].map(str::to_owned).to_vec()];
     for address in addresses {
-        lines.push(match Inspection::of(&address) {
+        lines.push(match Inspection::without_slots(&address) {
             Ok(Inspection { name, flavor, len, capacity, region_length, senders, receivers, .. }) => {
                 let numbers = [len, capacity, region_length].map(|number| number.to_string());
                 let peers = [senders, receivers].map(|peers| summary(&peers));

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 /// Removes the name, after the library has made sure that it is a region of ours.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.force {
-        let Inspection { name, senders, receivers, .. } = Inspection::of(&arguments.name)?;
+        let Inspection { name, senders, receivers, .. } = Inspection::without_slots(&arguments.name)?;
         if senders.iter().chain(&receivers).any(PeerState::is_alive) {
             let what = format!("`{name}` is in use (sender: {}, receiver: {})", summary(&senders), summary(&receivers));
             return Err(Failure::new(Kind::Taken, what).next("end its processes first, or use --force"));
