@@ -47,9 +47,10 @@ pub struct Inspection {
     pub membarrier: bool,
     /// Messages that fit.
     pub capacity: u64,
-    /// Messages in the channel, to within one block of a sender that is at work.
+    /// Messages in the channel, to within one block of a sender that is at work. MPMC: tickets between the two hints,
+    /// which may be a few behind; among them are those that came to nothing, because their sender was passed over or died.
     pub len: u64,
-    /// Messages received in all.
+    /// Messages received in all. MPMC: tickets passed, those included that came to nothing.
     pub received: u64,
     /// Bytes of one message.
     pub payload_size: u64,
@@ -248,9 +249,10 @@ fn is_region(address: &Address) -> bool {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "name       {}", self.name)?;
+        writeln!(f, "name       {}", self.name.escape_debug())?;
         writeln!(f, "flavor     {}, format {}", self.flavor, self.version)?;
-        writeln!(f, "messages   {} of {} ({} received)", self.len, self.capacity, self.received)?;
+        let void = if self.flavor == Flavor::Mpmc.name() { ", void tickets included" } else { "" };
+        writeln!(f, "messages   {} of {} ({} received{void})", self.len, self.capacity, self.received)?;
         for (role, peers) in [("sender", &self.senders), ("receiver", &self.receivers)] {
             match peers.as_slice() {
                 [] => writeln!(f, "{role:<10} none")?,
@@ -278,7 +280,7 @@ impl fmt::Display for Inspection {
         }
         writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;
         for line in self.schema.lines() {
-            writeln!(f, "           {line}")?;
+            writeln!(f, "           {}", line.escape_debug())?;
         }
         Ok(())
     }
