@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.force {
         let Inspection { name, senders, receivers, .. } = Inspection::without_slots(&arguments.name)?;
         if senders.iter().chain(&receivers).any(PeerState::is_alive) {
-            let what = format!("`{name}` is in use (sender: {}, receiver: {})", summary(&senders), summary(&receivers));
+            let [sender, receiver] = [senders, receivers].map(|peers| summary(&peers, PeerState::to_string));
+            let what = format!("`{name}` is in use (sender: {sender}, receiver: {receiver})");
             return Err(Failure::new(Kind::Taken, what).next("end its processes first, or use --force"));
         }
     }

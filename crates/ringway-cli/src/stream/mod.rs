@@ -10,8 +10,9 @@ mod recv;
 mod send;
 mod session;
 mod shared;
+mod user;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ringway::{Fault, Options, Wait};
@@ -34,6 +35,7 @@ Examples:
   ringway send file:/var/tmp/demo < disk.img  through a file instead of shared memory
   tail -f log | ringway send log --lines      each line leaves as it comes
   ringway send demo --timeout 5 < file        code 5 if no receiver comes within 5 s
+  ringway send demo --mode 666 --owner bob    to another user, whose recv has --mode 666 and --owner as well
   ringway send jobs --mpmc --lines < list     one of several senders";
 
 /// Shown by `ringway recv --help`.
@@ -75,6 +77,9 @@ pub(crate) struct Endpoint {
     /// Permission bits of the channel, in octal; the side that starts first decides
     #[arg(long, value_parser = parse_mode, default_value = "600")]
     mode: u32,
+    /// Trust the channels of this user, too, given by name or number; may be repeated
+    #[arg(long = "owner", value_name = "USER", value_parser = user::parse)]
+    owners: Vec<u32>,
     /// How to wait for the other side
     #[arg(long, value_enum, default_value_t = Waiting::Adaptive)]
     wait: Waiting,
@@ -102,11 +107,6 @@ impl Endpoint {
             Waiting::Park => Wait::Park,
         };
         Options::new().capacity(self.capacity).mode(self.mode).wait(wait)
-    }
-
-    /// Until when the other side has to come.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout.unwrap_or(FOREVER)
     }
 
     fn absent(&self, other: &str, command: &str) -> Failure {
