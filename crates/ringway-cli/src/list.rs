@@ -15,7 +15,7 @@ many, messages counts tickets, as `ringway inspect` explains.
 Examples:
   ringway list
   ringway list file:/var/lib/*.ring
-  ringway list | grep dead                    channels whose processes were killed";
+  ringway list | grep dead                    whose processes were killed";
 
 /// Arguments of `ringway list`.
 #[derive(Args)]

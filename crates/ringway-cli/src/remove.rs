@@ -9,13 +9,14 @@ use crate::failure::{Failure, Kind};
 
 /// Shown by `ringway remove --help`.
 pub(crate) const EXAMPLES: &str = "\
-Removes what killed processes left behind. `ringway send` and `recv` need no help with that: they replace a channel
-whose processes are dead. This command is for other programs' channels.
+Removes what killed processes left behind. `ringway send` and `recv` need no help with that: they replace a channel \
+whose processes are dead. This command is for other programs' channels. Who has the channel open goes on; others cannot \
+find it any more.
 
 Examples:
   ringway remove ticks
   ringway remove sysv:0x1234
-  ringway remove ticks --force                also while it is in use: who has it open goes on, others cannot find it";
+  ringway remove ticks --force                also while it is in use";
 
 /// Arguments of `ringway remove`.
 #[derive(Args)]

@@ -32,10 +32,10 @@ them, it alone knows: one that is killed or interrupted takes at most 32 message
 Examples:
   tar c docs | ringway send demo
   ringway send demo < disk.img
-  ringway send file:/var/tmp/demo < disk.img  through a file instead of shared memory
+  ringway send file:/var/tmp/demo < disk.img  through a file on a disk
   tail -f log | ringway send log --lines      each line leaves as it comes
-  ringway send demo --timeout 5 < file        code 5 if no receiver comes within 5 s
-  ringway send demo --mode 666 --owner bob    to another user, whose recv has --mode 666 and --owner as well
+  ringway send demo --timeout 5 < file        code 5 if nobody comes within 5 s
+  ringway send demo --mode 666 --owner bob    to bob, who trusts us likewise
   ringway send jobs --mpmc --lines < list     one of several senders";
 
 /// Shown by `ringway recv --help`.
@@ -51,8 +51,9 @@ Examples:
   ringway recv demo | tar t
   ringway recv demo > disk.img
   ringway recv log --lines | grep error       only whole lines, each as it comes
-  ringway recv demo --timeout 5 > file        code 5 if no sender comes within 5 s
-  ringway recv jobs --mpmc --lines | xargs -n 1 work        one of several workers";
+  ringway recv demo --timeout 5 > file        code 5 if nobody comes within 5 s
+  ringway recv demo --mode 666 --owner alice  from alice, who trusts us likewise
+  ringway recv jobs --mpmc --lines | xargs -n 1 work   one of several workers";
 
 /// A longer line is written in pieces, so that a stream without line ends cannot fill the memory.
 const LINE_LIMIT: usize = 1 << 20;
