@@ -136,12 +136,15 @@ impl FromStr for Address {
         let Some((scheme, rest)) = text.split_once(':') else { return Ok(Self(Place::Posix(Name::new(text)?))) };
         let invalid = |reason| Err(Error::InvalidName { name: text.into(), reason });
         let place = match scheme {
+            "sysv" | "file" if rest.contains('\0') => return invalid("it contains a zero byte"),
+            "sysv" | "file" if rest.contains(char::is_control) => {
+                return invalid("it contains a control character, which terminals obey");
+            }
             "posix" => Place::Posix(Name::new(rest)?),
             "sysv" => match Key::parse(rest) {
                 Ok(key) => Place::SystemV(key),
                 Err(reason) => return invalid(reason),
             },
-            "file" if rest.contains('\0') => return invalid("it contains a zero byte"),
             "file" if PathBuf::from(rest).file_name().is_none() || rest.ends_with('/') => {
                 return invalid("it names no file; write for example file:/var/lib/x.ring");
             }
@@ -264,6 +267,9 @@ mod tests {
             ("file:/tmp/..", "names no file"),
             ("file:/tmp/", "names no file"),
             ("file:a\0b", "zero byte"),
+            ("file:/tmp/a\nb", "control character"),
+            ("sysv:/tmp/\u{1b}[2J#A", "control character"),
+            ("posix:a\rb", "control character"),
             ("memfd:x", "has no name"),
             ("anon:x", "has no name"),
             ("heap:x", "has no name"),

@@ -15,6 +15,9 @@ use crate::ring::mpmc;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
 
+/// Bytes of slots that are read at once. Of a longer slot, only its words are.
+const BLOCK: usize = 1 << 16;
+
 /// What a region says about itself.
 ///
 /// # Examples
@@ -45,9 +48,10 @@ pub struct Inspection {
     pub membarrier: bool,
     /// Messages that fit.
     pub capacity: u64,
-    /// Messages in the channel, to within one block of a sender that is at work.
+    /// Messages in the channel, to within one block of a sender that is at work. MPMC: tickets between the two hints,
+    /// which may be a few behind; among them are those that came to nothing, because their sender was passed over or died.
     pub len: u64,
-    /// Messages received in all.
+    /// Messages received in all. MPMC: tickets passed, those included that came to nothing.
     pub received: u64,
     /// Bytes of one message.
     pub payload_size: u64,
@@ -70,7 +74,8 @@ pub struct Inspection {
     pub senders: Vec<PeerState>,
     /// Who holds the receiving end; MPMC: as `senders`.
     pub receivers: Vec<PeerState>,
-    /// What only an MPMC region has.
+    /// What only an MPMC region has. `None` also from [`Inspection::without_slots`], and while System V shared memory is
+    /// not all there yet, because reading it would make it so.
     pub slots: Option<Slots>,
 }
 
@@ -126,7 +131,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    fn of(header: &Header, geometry: &Geometry, word: impl Fn(usize) -> Result<u64, Error>) -> Result<Self, Error> {
+    fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<Self, Error> {
         let Mode { barrier, refused, stay_open } = Mode::of(header.flags);
         let (mode, reason) = match (barrier, refused) {
             (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
@@ -135,15 +140,37 @@ impl Slots {
         };
         let peers = geometry.peers as u64;
         let mut slots = Self { mode, reason, stay_open, peers, writing: 0, held: 0, guarded: 0 };
-        for offset in (geometry.start..geometry.end).step_by(header.stride as usize) {
-            match mpmc::phase(word(offset)?, if mode == 'A' { word(offset + 8)? } else { 0 }) {
-                Some(mpmc::Phase::Writing) => slots.writing += 1,
-                Some(mpmc::Phase::Held) => slots.held += 1,
-                Some(mpmc::Phase::Reading) => slots.guarded += 1,
-                _ => {}
+        let stride = header.stride as usize;
+        let (mut block, step) = match BLOCK / stride * stride {
+            0 => (vec![0; 2], stride),
+            step => (vec![0; step / 8], step),
+        };
+        let mut offset = geometry.start;
+        while offset < geometry.end {
+            // What was never written is free; a file may claim to be far longer than anybody could read.
+            let data = store.data_from(offset);
+            if data >= geometry.end {
+                break;
             }
+            offset += data.saturating_sub(offset) / stride * stride;
+            let length = size_of_val(&*block).min(geometry.end - offset);
+            let block = &mut block[..length / 8];
+            if !store.read(block, offset)? {
+                break;
+            }
+            block.chunks(stride / 8).for_each(|slot| slots.count(slot[0], slot[1]));
+            offset += step;
         }
         Ok(slots)
+    }
+
+    fn count(&mut self, word: u64, skip: u64) {
+        match mpmc::phase(word, if self.mode == 'A' { skip } else { 0 }) {
+            Some(mpmc::Phase::Writing) => self.writing += 1,
+            Some(mpmc::Phase::Held) => self.held += 1,
+            Some(mpmc::Phase::Reading) => self.guarded += 1,
+            _ => {}
+        }
     }
 }
 
@@ -161,7 +188,19 @@ impl Inspection {
         Observer::attach(address)?.inspect()
     }
 
-    fn of_region(observer: &Observer) -> Result<Self, Error> {
+    /// The same without [`Inspection::slots`], for those who look at many regions: it takes as long whatever the capacity.
+    ///
+    /// # Errors
+    /// As [`Inspection::of`].
+    pub fn without_slots<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        Self::of_region(&Observer::attach(address)?, false)
+    }
+
+    fn of_region(observer: &Observer, with_slots: bool) -> Result<Self, Error> {
         let Observer { store, backing, page: HeaderPage { header, schema, crashed }, geometry } = observer;
         let store = &**store;
         let Header { version, capacity, payload_size, fingerprint, region_length, instance, .. } = *header;
@@ -190,7 +229,8 @@ impl Inspection {
                 let block = layout::Block::of(payload_size as usize);
                 (hint.max(word(block.offset(hint.max(received), geometry))?), None)
             }
-            Flavor::Mpmc => (hint, Some(Slots::of(header, geometry, word)?)),
+            Flavor::Mpmc if with_slots && !store.grows_when_read() => (hint, Some(Slots::of(header, geometry, store)?)),
+            Flavor::Mpmc => (hint, None),
         };
         Ok(Self {
             version,
@@ -260,7 +300,7 @@ impl Observer {
     /// # Errors
     /// [`Error::Damaged`] if somebody truncated it meanwhile.
     pub fn inspect(&self) -> Result<Inspection, Error> {
-        Inspection::of_region(self)
+        Inspection::of_region(self, true)
     }
 
     /// Whether the address still leads to this region: it was neither removed nor replaced.
@@ -281,9 +321,10 @@ fn is_region(address: &Address) -> bool {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "name       {}", self.name)?;
+        writeln!(f, "name       {}", self.name.escape_debug())?;
         writeln!(f, "flavor     {}, format {}", self.flavor, self.version)?;
-        writeln!(f, "messages   {} of {} ({} received)", self.len, self.capacity, self.received)?;
+        let void = if self.flavor == Flavor::Mpmc.name() { ", void tickets included" } else { "" };
+        writeln!(f, "messages   {} of {} ({} received{void})", self.len, self.capacity, self.received)?;
         for (role, peers) in [("sender", &self.senders), ("receiver", &self.receivers)] {
             match peers.as_slice() {
                 [] => writeln!(f, "{role:<10} none")?,
@@ -311,7 +352,7 @@ impl fmt::Display for Inspection {
         }
         writeln!(f, "payload    {} bytes, fingerprint {:016x}", self.payload_size, self.fingerprint)?;
         for line in self.schema.lines() {
-            writeln!(f, "           {line}")?;
+            writeln!(f, "           {}", line.escape_debug())?;
         }
         Ok(())
     }

@@ -158,6 +158,12 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
     if (geometry.region_length as u64) > length {
         return damaged("region length", geometry.region_length as u64, length);
     }
+    // Memory that is not there yet would be charged to us, on the word of whoever made the file so long. On a disk that
+    // is no harm, and file systems that compress keep zeroes in no blocks at all.
+    let allocated = store.allocated()?;
+    if allocated < length && !store.is_on_disk() {
+        return damaged("its allocated memory", length, allocated);
+    }
     // Last, because those above say more.
     let checksum = layout::checksum(page);
     if header.checksum != checksum {

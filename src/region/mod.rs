@@ -118,6 +118,8 @@ impl Region {
         let backoff = Backoff::new();
         let store = loop {
             let store = find(address, Access::Write)?;
+            // Before its locks are asked: somebody else's would say what they please.
+            check_owner(&*store, owner)?;
             if store.announce_open()? && store.is_named()? {
                 break store;
             }
@@ -127,7 +129,6 @@ impl Region {
             }
             backoff.snooze();
         };
-        check_owner(&*store, owner)?;
         Self::check(store, request, pages)
     }
 

@@ -35,6 +35,9 @@ impl Name {
         if name.contains('\0') {
             return invalid("it contains a zero byte");
         }
+        if name.contains(char::is_control) {
+            return invalid("it contains a control character, which terminals obey");
+        }
         Ok(Self(name.into()))
     }
 
@@ -69,7 +72,7 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        for bad in ["", ".", "..", "/", "/ticks", "a/b", "a\0b", &"x".repeat(256)] {
+        for bad in ["", ".", "..", "/", "/ticks", "a/b", "a\0b", "a\nb", "\u{1b}[2J", "\u{9b}", &"x".repeat(256)] {
             assert!(matches!(Name::new(bad), Err(Error::InvalidName { .. })), "{bad:?}");
         }
         for good in ["a", "ticks", "Ticks.2", "...", "mit Leerzeichen", &"x".repeat(255)] {

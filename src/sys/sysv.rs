@@ -195,6 +195,11 @@ impl Segment {
         })
     }
 
+    /// Bytes of it that were ever touched; `None` if /proc does not tell.
+    pub(crate) fn allocated(self) -> Option<u64> {
+        segments().into_iter().find(|listed| listed.segment == self).map(|listed| listed.allocated)
+    }
+
     fn status(self) -> rustix::io::Result<libc::shmid_ds> {
         // SAFETY: a struct of integers, for which zero is a value.
         let mut buffer: libc::shmid_ds = unsafe { core::mem::zeroed() };
@@ -337,6 +342,8 @@ pub(crate) struct Listed {
     pub(crate) key: i32,
     pub(crate) segment: Segment,
     pub(crate) creator: u32,
+    /// Bytes of it that were ever touched, be they in memory or in swap.
+    allocated: u64,
 }
 
 /// Every segment of this IPC namespace.
@@ -345,7 +352,9 @@ pub(crate) fn segments() -> Vec<Listed> {
     let listed = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let segment = Segment(fields.get(1)?.parse().ok()?);
-        Some(Listed { key: fields[0].parse().ok()?, segment, creator: fields.get(4)?.parse().ok()? })
+        let creator = fields.get(4)?.parse().ok()?;
+        let allocated = fields.get(14)?.parse::<u64>().ok()? + fields.get(15)?.parse::<u64>().ok()?;
+        Some(Listed { key: fields[0].parse().ok()?, segment, creator, allocated })
     };
     text.lines().filter_map(listed).collect()
 }
@@ -389,6 +398,9 @@ mod tests {
         assert!(segments().iter().any(|listed| listed.key == key && listed.segment == segment));
         assert!(matches!(Segment::create(key, 5000, 0o600, usual, "it"), Err(Error::AlreadyExists { .. })));
         let attached = Attached::for_reading(segment).unwrap();
+        assert_eq!(segment.allocated(), Some(0));
+        Attached::for_writing(segment, usual, os("shmat")).unwrap().populate();
+        assert_eq!(segment.allocated(), Some(8192), "whole pages, as Linux 5.14 and later give them");
         segment.set(None, None, Some(0o600)).unwrap();
         segment.lock(true).unwrap();
         segment.lock(false).unwrap();

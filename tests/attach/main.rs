@@ -10,6 +10,7 @@ mod expect;
 mod header;
 mod left;
 mod life;
+mod look;
 mod memory;
 mod mount;
 mod names;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         ("header", header::CASES),
         ("payload", payload::CASES),
         ("life", life::CASES),
+        ("look", look::CASES),
         ("races", races::CASES),
         ("exhaustion", exhaustion::CASES),
         ("places", places::CASES),

@@ -4,6 +4,10 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ringway::Error;
+
+use crate::table::printable;
+
 /// Why a command ended without success.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -46,26 +50,75 @@ impl Failure {
         self
     }
 
+    /// What happened, in one line that is safe to print.
+    pub(crate) fn what(&self) -> String {
+        printable(&self.what)
+    }
+
     /// Prints the failure on standard error, unless nobody is interested.
     pub(crate) fn report(self) -> ExitCode {
         if self.kind != Kind::OutputClosed {
-            let next = self.next.map(|next| format!("   next: {next}\n")).unwrap_or_default();
+            let next = self.next.as_ref().map(|next| format!("   next: {}\n", printable(next))).unwrap_or_default();
             // A standard error that is closed, too, leaves the exit code to tell.
-            let _ = write!(io::stderr(), "ringway: {}\n{next}", self.what);
+            let _ = write!(io::stderr(), "ringway: {}\n{next}", self.what());
         }
         ExitCode::from(self.kind as u8)
     }
 }
 
-/// The library's messages say what to do next themselves.
-impl From<ringway::Error> for Failure {
-    fn from(error: ringway::Error) -> Self {
+/// The library's messages say what to do next themselves; where they say it to a programmer, it is said anew.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
         let kind = match error {
-            ringway::Error::RoleTaken { .. } | ringway::Error::NoPeerLeft { .. } => Kind::Taken,
-            ringway::Error::InvalidName { .. } | ringway::Error::InvalidCapacity { .. } => Kind::Usage,
+            Error::RoleTaken { .. } | Error::NoPeerLeft { .. } => Kind::Taken,
+            Error::InvalidName { .. } | Error::InvalidCapacity { .. } => Kind::Usage,
             _ => Kind::Failed,
         };
-        Self::new(kind, error)
+        let (what, next) = match &error {
+            Error::AlreadyExists { name } => {
+                (format!("`{name}` already exists"), format!("`ringway remove {name}`, or use another name"))
+            }
+            Error::NotFound { name } => (
+                format!("no region is named `{name}`"),
+                format!(
+                    "`ringway list` shows those in shared memory; `ringway send {name}` or `recv {name}` makes one"
+                ),
+            ),
+            Error::WrongOwner { name, found, .. } => (
+                format!("`{name}` belongs to user {found}, whom nobody said to trust"),
+                format!("if you do, add --owner {found} to `ringway send` or `recv`; else use another name"),
+            ),
+            Error::PermissionDenied { action: "remove", name, .. } => (
+                format!("no permission to remove `{name}`"),
+                format!("its owner can, or root: `ringway remove {name}`"),
+            ),
+            Error::PermissionDenied { action, name, owner, mode } => (
+                format!("no permission to {action} `{name}` (owner {owner}, mode {mode:o})"),
+                "its owner can allow it: both of its sides are to be started with --mode 666, or 660 for a group"
+                    .into(),
+            ),
+            Error::PayloadMismatch { name, difference, .. } => (
+                format!("`{name}` carries another payload: {difference}"),
+                "another program, or another version of this one, uses it: use another name".into(),
+            ),
+            Error::Damaged { name, field, expected, found } => (
+                format!("`{name}` is damaged: {field} is {found}, expected {expected}"),
+                format!("`ringway remove {name} --force`"),
+            ),
+            Error::MachineCrashed { name } => (
+                format!("the machine was restarted while `{name}` was in use, and its messages cannot be trusted"),
+                format!("discard them: `ringway remove {name}`"),
+            ),
+            Error::NoPeerLeft { peers } => {
+                (format!("all {peers} places of this channel are taken"), "end one of its processes".into())
+            }
+            Error::Removed { name } => (
+                format!("another process is removing `{name}`, or has just done so"),
+                "try again; if it stays so, a process that is stopped is in the way: resume or kill it".into(),
+            ),
+            _ => return Self::new(kind, error),
+        };
+        Self::new(kind, what).next(next)
     }
 }
 

@@ -7,7 +7,8 @@ use crate::failure::{Failure, print};
 
 /// Shown by `ringway inspect --help`.
 pub(crate) const EXAMPLES: &str = "\
-Takes no role and changes nothing; works on the channels of any program that uses the library.
+Takes no role and changes nothing; works on the channels of any program that uses the library. Of a channel of many, \
+messages are counted by tickets, also those that came to nothing because their sender was passed over or died.
 
 Examples:
   ringway inspect ticks

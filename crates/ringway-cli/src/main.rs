@@ -28,14 +28,14 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   tar c docs | ringway send demo          one terminal ...
-  ringway recv demo | tar t               ... and another; whichever starts first waits
+  ringway recv demo | tar t               ... and another, in any order
   ringway bench --quick                   this machine's figures in some seconds
 
 Addresses, for every command that takes the name of a channel:
   demo, posix:demo            POSIX shared memory, a name without a slash
   sysv:0x1234                 System V shared memory of that key
-  sysv:/etc/passwd#A          the same, of the key that ftok makes of a file and a letter or a number up to 255
-  sysv:id=7                   System V shared memory of that id, as ipcs -m shows it
+  sysv:/etc/passwd#A          the same, by ftok of a file and A, or 1 to 255
+  sysv:id=7                   System V shared memory of that id (ipcs -m)
   file:/var/lib/demo.ring     a file on a local file system
 
 Exit codes:
@@ -43,9 +43,10 @@ Exit codes:
   1      failed: input, output, memory, permission, a failed benchmark run
   2      wrong usage, an invalid name included
   3      the other side ended before the stream was complete
-  4      that end of the channel belongs to another running or stopped process; with --mpmc, all 1024 places are taken
+  4      another live process has that end; --mpmc: all 1024 places are taken
   5      the other side did not come within --timeout
-  128+n  ended by signal n: 130 SIGINT, 143 SIGTERM, 129 SIGHUP; 141 as if by SIGPIPE: the output was closed";
+  128+n  ended by signal n: 130 SIGINT, 143 SIGTERM, 129 SIGHUP; 141 as if
+         by SIGPIPE: the output was closed";
 
 #[derive(Subcommand)]
 enum Command {
@@ -86,4 +87,20 @@ fn main() -> ExitCode {
         Command::BenchPeer { job } => bench::run_peer(&job),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_fit_a_narrow_terminal() {
+        let commands = [stream::SEND_EXAMPLES, stream::RECV_EXAMPLES, list::EXAMPLES, inspect::EXAMPLES];
+        for text in commands.into_iter().chain([remove::EXAMPLES, bench::EXAMPLES, EXAMPLES]) {
+            // Prose is wrapped; what is indented would continue in the first column.
+            for line in text.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::{Access, Attachment, Hold, Plan, Store};
@@ -168,7 +170,7 @@ fn write(file: BorrowedFd<'_>, mut bytes: &[u8], offset: usize) -> Result<(), Er
     while !bytes.is_empty() {
         match rustix::io::pwrite(file, bytes, offset) {
             Ok(written) => (bytes, offset) = (&bytes[written..], offset + written as u64),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(os("pwrite")(errno)),
         }
     }
@@ -202,6 +204,19 @@ impl Store for FileStore {
 
     fn read(&self, words: &mut [u64], offset: usize) -> Result<bool, Error> {
         file::read_at(&self.file, words.as_mut_bytes(), offset as u64)
+    }
+
+    fn allocated(&self) -> Result<u64, Error> {
+        Ok(self.metadata()?.blocks().saturating_mul(512))
+    }
+
+    fn data_from(&self, offset: usize) -> usize {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset as u64)) {
+            Ok(data) => data as usize,
+            Err(Errno::NXIO) => usize::MAX,
+            // A file system that does not tell.
+            Err(_) => offset,
+        }
     }
 
     fn event(&self, role: Role) -> u32 {

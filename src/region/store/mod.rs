@@ -36,6 +36,21 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Reads words at `offset`, a multiple of 8; `false` if the memory ends before.
     fn read(&self, words: &mut [u64], offset: usize) -> Result<bool, Error>;
 
+    /// Bytes of it that are there, and charged to whoever made it; the others would be to whoever writes them first.
+    fn allocated(&self) -> Result<u64, Error> {
+        self.length()
+    }
+
+    /// Whether reading all of it could make memory of what is not there yet, and charge it to this process.
+    fn grows_when_read(&self) -> bool {
+        false
+    }
+
+    /// The first offset from this one on at which there may be anything but zeroes; what is passed over was never written.
+    fn data_from(&self, offset: usize) -> usize {
+        offset
+    }
+
     /// The event word in which `role` tells the other side about itself; 0 if it cannot be read.
     fn event(&self, role: Role) -> u32;
 

@@ -254,7 +254,9 @@ impl SegmentStore {
 
     /// The segment of that key or id, once it is finished.
     pub(crate) fn find(key: &Key, access: Access) -> Result<Self, Error> {
-        for attempt in 0..ATTEMPTS {
+        // Who only looks waits for nobody, lest somebody else's unfinished segments hold up whoever looks at many.
+        let attempts = if access == Access::Write { ATTEMPTS } else { 1 };
+        for attempt in 0..attempts {
             if let Some(store) = Self::look(key, access)? {
                 return Ok(store);
             }
@@ -342,6 +344,11 @@ impl Store for SegmentStore {
 
     fn read(&self, words: &mut [u64], offset: usize) -> Result<bool, Error> {
         Ok(self.attached.view().read(words, offset))
+    }
+
+    /// For a moment until its creator has given it every page; before Linux 5.14 until each was used.
+    fn grows_when_read(&self) -> bool {
+        self.segment.allocated().is_none_or(|allocated| allocated < self.attached.length() as u64)
     }
 
     fn event(&self, role: Role) -> u32 {

@@ -10,8 +10,9 @@ mod recv;
 mod send;
 mod session;
 mod shared;
+mod user;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ringway::{Fault, Options, Wait};
@@ -31,9 +32,10 @@ them, it alone knows: one that is killed or interrupted takes at most 32 message
 Examples:
   tar c docs | ringway send demo
   ringway send demo < disk.img
-  ringway send file:/var/tmp/demo < disk.img  through a file instead of shared memory
+  ringway send file:/var/tmp/demo < disk.img  through a file on a disk
   tail -f log | ringway send log --lines      each line leaves as it comes
-  ringway send demo --timeout 5 < file        code 5 if no receiver comes within 5 s
+  ringway send demo --timeout 5 < file        code 5 if nobody comes within 5 s
+  ringway send demo --mode 666 --owner bob    to bob, who trusts us likewise
   ringway send jobs --mpmc --lines < list     one of several senders";
 
 /// Shown by `ringway recv --help`.
@@ -49,8 +51,9 @@ Examples:
   ringway recv demo | tar t
   ringway recv demo > disk.img
   ringway recv log --lines | grep error       only whole lines, each as it comes
-  ringway recv demo --timeout 5 > file        code 5 if no sender comes within 5 s
-  ringway recv jobs --mpmc --lines | xargs -n 1 work        one of several workers";
+  ringway recv demo --timeout 5 > file        code 5 if nobody comes within 5 s
+  ringway recv demo --mode 666 --owner alice  from alice, who trusts us likewise
+  ringway recv jobs --mpmc --lines | xargs -n 1 work   one of several workers";
 
 /// A longer line is written in pieces, so that a stream without line ends cannot fill the memory.
 const LINE_LIMIT: usize = 1 << 20;
@@ -75,6 +78,9 @@ pub(crate) struct Endpoint {
     /// Permission bits of the channel, in octal; the side that starts first decides
     #[arg(long, value_parser = parse_mode, default_value = "600")]
     mode: u32,
+    /// Trust the channels of this user, too, given by name or number; may be repeated
+    #[arg(long = "owner", value_name = "USER", value_parser = user::parse)]
+    owners: Vec<u32>,
     /// How to wait for the other side
     #[arg(long, value_enum, default_value_t = Waiting::Adaptive)]
     wait: Waiting,
@@ -102,11 +108,6 @@ impl Endpoint {
             Waiting::Park => Wait::Park,
         };
         Options::new().capacity(self.capacity).mode(self.mode).wait(wait)
-    }
-
-    /// Until when the other side has to come.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout.unwrap_or(FOREVER)
     }
 
     fn absent(&self, other: &str, command: &str) -> Failure {

@@ -7,7 +7,7 @@ use ringway::{PeerState, RecvError, RecvTimeoutError};
 use super::frame::{BATCH, Broken, Follower, Frame, Step};
 use super::input::Carrier;
 use super::output::Output;
-use super::session::{Joined, Session};
+use super::session::{Joined, Patience, Session};
 use super::{Endpoint, fault, start_again};
 use crate::failure::{Failure, Kind};
 
@@ -42,15 +42,16 @@ pub(super) fn meet(
     endpoint: &Endpoint,
     session: &Session<Spsc>,
 ) -> Result<(Joined<Spsc, Receiver<Frame>>, Frame), Failure> {
-    let deadline = endpoint.deadline();
+    let mut patience = Patience::of(endpoint);
+    let deadline = patience.deadline();
     loop {
-        let joined = session.join(endpoint, Channel::receiver)?;
+        let joined = session.join(endpoint, &mut patience, Channel::receiver)?;
         match joined.recv_deadline(deadline) {
             Ok(frame) => return Ok((joined, frame)),
             Err(RecvTimeoutError::Timeout) => return Err(endpoint.absent("sender", "send")),
             Err(RecvTimeoutError::Fault(cause)) => return Err(fault(&cause)),
             // The sender of an earlier stream was just leaving; the name is free now.
-            Err(_) => {}
+            Err(_) => joined.leave(&mut patience)?,
         }
     }
 }

@@ -7,7 +7,7 @@ use ringway::spsc::{Channel, Sender};
 use ringway::{PeerState, SendError, SendTimeoutError};
 
 use super::frame::{BATCH, Frame, Source};
-use super::session::{Joined, Session};
+use super::session::{Joined, Patience, Session};
 use super::{Endpoint, fault, input, start_again};
 use crate::failure::{Failure, Kind};
 
@@ -36,9 +36,10 @@ pub(super) struct Outbound<'a> {
 impl<'a> Outbound<'a> {
     /// Announces the stream and waits for a receiver to take notice.
     pub(super) fn meet(endpoint: &'a Endpoint, session: &Session<Spsc>, source: &Source) -> Result<Self, Failure> {
-        let deadline = endpoint.deadline();
+        let mut patience = Patience::of(endpoint);
+        let deadline = patience.deadline();
         loop {
-            let joined = session.join(endpoint, Channel::sender)?;
+            let joined = session.join(endpoint, &mut patience, Channel::sender)?;
             match announce(&joined, source.announcement(), deadline) {
                 Ok(()) => {
                     let sent = Ledger::new(joined.capacity());
@@ -47,7 +48,7 @@ impl<'a> Outbound<'a> {
                 Err(SendTimeoutError::Timeout(())) => return Err(endpoint.absent("receiver", "recv")),
                 Err(SendTimeoutError::Fault((), cause)) => return Err(fault(&cause)),
                 // The receiver of an earlier stream was just leaving; the name is free now.
-                Err(_) => {}
+                Err(_) => joined.leave(&mut patience)?,
             }
         }
     }

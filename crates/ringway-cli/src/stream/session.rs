@@ -8,13 +8,14 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ringway::channel_of::{self, Flavor, Mpmc, Sender, Spsc};
 use ringway::{Address, Error, Payload, PeerState};
 
-use super::Endpoint;
 use super::frame::Frame;
 use super::shared::Message;
+use super::{Endpoint, FOREVER};
 use crate::failure::{Failure, Kind};
 use crate::interrupt::on_interrupt;
 
@@ -80,12 +81,10 @@ impl<F: Stream> Session<F> {
     }
 
     /// Attaches, or creates, and opens one end. What others left behind is replaced.
-    ///
-    /// The lock is held meanwhile: a signal finds either nothing, or a channel whose end is ours. The name of a channel
-    /// whose end belongs to another process is not ours to remove.
     pub(super) fn join<H>(
         &self,
         endpoint: &Endpoint,
+        patience: &mut Patience,
         open: impl Fn(&Channel<F>) -> Result<H, Error>,
     ) -> Result<Joined<F, H>, Failure> {
         let address: Address = endpoint.name.parse()?;
@@ -93,25 +92,46 @@ impl<F: Stream> Session<F> {
             let what = format!("`{address}` means new memory each time, which the other side could not find");
             return Err(Failure::new(Kind::Usage, what).next("use a name, or another address; see `ringway help`"));
         }
-        let mut held = self.lock();
         loop {
-            // A creator need not be the last one to leave.
-            let options = endpoint.options().persist(F::SHARED);
-            let channel = match Channel::<F>::open_or_create(&address, &options) {
-                // Somebody else is replacing it just now.
-                Err(Error::Removed { .. }) => continue,
-                Err(Error::FlavorMismatch { name, .. }) => return Err(mismatch(&name, F::SHARED)),
-                channel => channel?,
-            };
-            if is_over(&channel) {
-                channel.unlink()?;
-                thread::yield_now();
-                continue;
+            if let Some(handle) = self.try_join(&address, endpoint, &open)? {
+                return Ok(Joined { handle: Some(handle), session: self.clone() });
             }
-            let handle = open(&channel)?;
-            *held = Some(channel);
-            return Ok(Joined { handle: Some(handle), session: self.clone() });
+            patience.wait()?;
         }
+    }
+
+    /// One attempt; `None` if the name is just changing hands.
+    ///
+    /// The lock is held meanwhile: a signal finds either nothing, or a channel whose end is ours. The name of a channel
+    /// whose end belongs to another process is not ours to remove.
+    fn try_join<H>(
+        &self,
+        address: &Address,
+        endpoint: &Endpoint,
+        open: &impl Fn(&Channel<F>) -> Result<H, Error>,
+    ) -> Result<Option<H>, Failure> {
+        let mut held = self.lock();
+        // A creator need not be the last one to leave.
+        let options = endpoint.options().persist(F::SHARED);
+        let opened = match Channel::<F>::open_or_create(address, &options) {
+            Err(Error::WrongOwner { found, .. }) if endpoint.owners.contains(&found) => {
+                Channel::open_or_create(address, &options.owner(found))
+            }
+            opened => opened,
+        };
+        let channel = match opened {
+            // Somebody else is replacing it just now.
+            Err(Error::Removed { .. }) => return Ok(None),
+            Err(Error::FlavorMismatch { name, .. }) => return Err(mismatch(&name, F::SHARED)),
+            channel => channel?,
+        };
+        if is_over(&channel) {
+            channel.unlink()?;
+            return Ok(None);
+        }
+        let handle = open(&channel)?;
+        *held = Some(channel);
+        Ok(Some(handle))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Channel<F>>> {
@@ -142,6 +162,56 @@ fn remove_quietly<F: Stream>(channel: &Channel<F>) {
     let _ = channel.unlink();
 }
 
+/// How long somebody who is in the way is waited for: until the deadline of the command; if it has none, for some seconds.
+///
+/// A name changes hands in no time, unless its remover was stopped half-way.
+pub(super) struct Patience {
+    name: String,
+    deadline: Option<Instant>,
+    /// The next pause, of many that double.
+    pause: Duration,
+    waited: Duration,
+}
+
+impl Patience {
+    const FIRST_PAUSE: Duration = Duration::from_micros(50);
+    const LAST_PAUSE: Duration = Duration::from_millis(100);
+    /// In all, without a deadline.
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        let deadline = endpoint.timeout.map(|timeout| Instant::now() + timeout);
+        Self { name: endpoint.name.clone(), deadline, pause: Self::FIRST_PAUSE, waited: Duration::ZERO }
+    }
+
+    /// Until when the other side has to come.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline.unwrap_or_else(|| Instant::now() + FOREVER)
+    }
+
+    /// Makes a pause, or fails if there were enough of them.
+    pub(super) fn wait(&mut self) -> Result<(), Failure> {
+        let left = match self.deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => Self::LIMIT.saturating_sub(self.waited),
+        };
+        if left.is_zero() {
+            return Err(self.exhausted());
+        }
+        let pause = self.pause.min(left);
+        thread::sleep(pause);
+        self.waited += pause;
+        self.pause = (2 * pause).min(Self::LAST_PAUSE);
+        Ok(())
+    }
+
+    fn exhausted(&self) -> Failure {
+        let kind = if self.deadline.is_some() { Kind::Absent } else { Kind::Failed };
+        let what = format_args!("another process has begun to remove `{}` and does not finish", self.name).to_string();
+        Failure::new(kind, what).next("if it is stopped, resume or kill it; or use another name")
+    }
+}
+
 fn mismatch(name: &str, shared: bool) -> Failure {
     let how = if shared { "without" } else { "with" };
     Failure::new(Kind::Usage, format_args!("`{name}` was started {how} --mpmc")).next(format_args!(
@@ -160,6 +230,13 @@ impl<F: Stream, H> Joined<F, H> {
     /// Whatever can still come of the channel, nobody is to attach to it any more.
     pub(super) fn remove_name(&self) {
         self.session.lock().iter().for_each(remove_quietly);
+    }
+
+    /// Leaves a channel that is over, for one that is not. Whoever else leaves it takes the name along, or we do.
+    pub(super) fn leave(self, patience: &mut Patience) -> Result<(), Failure> {
+        self.session.lock().iter().try_for_each(|channel| channel.unlink().map(drop))?;
+        drop(self);
+        patience.wait()
     }
 }
 
@@ -196,8 +273,6 @@ impl<F: Stream, H> Drop for Joined<F, H> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ringway::spsc::Channel;
 
     use super::*;
@@ -213,6 +288,7 @@ mod tests {
             mpmc: false,
             capacity: 4,
             mode: 0o600,
+            owners: Vec::new(),
             wait: Waiting::Park,
             timeout: Some(Duration::from_secs(60)),
         }
@@ -276,7 +352,10 @@ mod tests {
         let channel = super::Channel::<Mpmc>::create(&endpoint.name, &options).unwrap();
         let _both = [channel.sender().unwrap(), channel.sender().unwrap()];
         let session = Session::<Mpmc>::default();
-        let failure = session.join(&endpoint, super::Channel::<Mpmc>::receiver).map(drop).unwrap_err();
+        let failure = session
+            .join(&endpoint, &mut Patience::of(&endpoint), super::Channel::<Mpmc>::receiver)
+            .map(drop)
+            .unwrap_err();
         assert!(format!("{failure:?}").contains("Taken"), "{failure:?}");
     }
 }

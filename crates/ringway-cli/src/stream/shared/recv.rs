@@ -1,5 +1,7 @@
 //! `ringway recv --mpmc`
 
+use std::time::Instant;
+
 use ringway::channel_of::Mpmc;
 use ringway::mpmc::{Channel, Receiver};
 use ringway::{PeerState, RecvError, RecvTimeoutError};
@@ -9,17 +11,19 @@ use crate::failure::{self, Failure};
 use crate::stream::frame::BATCH;
 use crate::stream::input::Carrier;
 use crate::stream::output::Output;
-use crate::stream::session::{Joined, Session, alive};
+use crate::stream::session::{Joined, Patience, Session, alive};
 use crate::stream::{Endpoint, fault};
 
 /// This receiver's part of the messages to standard output, until every sender has ended and the channel is drained.
 pub(crate) fn recv(endpoint: &Endpoint) -> Result<(), Failure> {
     let session = Session::start()?;
-    let joined = session.join(endpoint, Channel::receiver)?;
+    let mut patience = Patience::of(endpoint);
+    let deadline = patience.deadline();
+    let joined = session.join(endpoint, &mut patience, Channel::receiver)?;
     let mut output =
         Output::new(false, "other receivers go on; make room, or choose another output, and start it again");
     let mut messages = vec![Message::EMPTY; BATCH];
-    let mut taken = meet(endpoint, &joined, &mut messages)?;
+    let mut taken = meet(endpoint, &joined, deadline, &mut messages)?;
     while let Some(count) = taken {
         write(endpoint, &messages[..count], &mut output)?;
         taken = match joined.recv_slice(&mut messages) {
@@ -37,9 +41,10 @@ pub(crate) fn recv(endpoint: &Endpoint) -> Result<(), Failure> {
 fn meet(
     endpoint: &Endpoint,
     joined: &Joined<Mpmc, Receiver<Message>>,
+    deadline: Instant,
     messages: &mut [Message],
 ) -> Result<Option<usize>, Failure> {
-    match joined.recv_deadline(endpoint.deadline()) {
+    match joined.recv_deadline(deadline) {
         Ok(message) => {
             messages[0] = message;
             Ok(Some(1))

@@ -10,7 +10,7 @@ use super::SLICE;
 use super::message::{Kind, Message};
 use crate::failure::{self, Failure};
 use crate::stream::frame::DATA;
-use crate::stream::session::{Joined, Session, alive};
+use crate::stream::session::{Joined, Patience, Session, alive};
 use crate::stream::{Endpoint, fault, input};
 
 /// Standard input into the channel.
@@ -48,15 +48,16 @@ pub(super) struct Outbound {
 impl Outbound {
     /// Announces a sender and waits for a receiver to take notice.
     pub(super) fn meet(endpoint: &Endpoint, session: &Session<Mpmc>) -> Result<Self, Failure> {
-        let deadline = endpoint.deadline();
+        let mut patience = Patience::of(endpoint);
+        let deadline = patience.deadline();
         loop {
-            let joined = session.join(endpoint, Channel::sender)?;
+            let joined = session.join(endpoint, &mut patience, Channel::sender)?;
             match announce(&joined, deadline) {
                 Ok(()) => return Ok(Self { joined, sent: 0 }),
                 Err(SendTimeoutError::Timeout(())) => return Err(endpoint.absent("receiver", "recv")),
                 Err(SendTimeoutError::Fault((), cause)) => return Err(fault(&cause)),
                 // The last receiver of earlier senders was just leaving.
-                Err(_) => joined.remove_name(),
+                Err(_) => joined.leave(&mut patience)?,
             }
         }
     }
