@@ -223,7 +223,7 @@ fn where_addresses_run_out(_: &str) -> Result<(), String> {
         let pages = fs::read_to_string("/proc/self/statm").expect("/proc");
         let used = pages.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).expect("a number") * 4096;
         // A region takes a megabyte and more of SPSC and 8 of MPMC; what the program itself needs fits the first step.
-        let limits = (1..100).map(|step| used + (step << 19));
+        let limits = (1..100).map(|step| used + (step << 20));
         let failures = [
             fails_cleanly::<Spsc>(address, &options, Resource::As, limits.clone()),
             fails_cleanly::<Mpmc>(address, &options, Resource::As, limits),
