@@ -18,7 +18,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use crossbeam_utils::Backoff;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
 pub use self::flavor::{Flavor, Mpmc, Spsc};
@@ -32,6 +31,7 @@ use crate::pages::MemoryReport;
 use crate::payload::Payload;
 use crate::peer::PeerState;
 use crate::region::{self, Region, Request};
+use crate::sys::patience::Patience;
 use crate::sys::socket;
 
 /// Both ends of a channel.
@@ -187,7 +187,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
         if !address.can_be_found() {
             return Self::create_at(address, options);
         }
-        let backoff = Backoff::new();
+        let mut patience = Patience::new();
         loop {
             if options.replace_dead {
                 region::remove_abandoned(address, options.owner)?;
@@ -200,11 +200,10 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
                 Err(Error::Removed { .. }) => {}
                 result => return result,
             }
-            // Lost a race; a few rounds settle every one that is not lost on purpose.
-            if backoff.is_completed() {
+            // Lost a race.
+            if !patience.wait() {
                 return Err(Error::Removed { name: address.to_string() });
             }
-            backoff.snooze();
         }
     }
 
@@ -254,6 +253,9 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
 
     /// Takes the sending end; MPMC: becomes one more sending peer. If the last holder of an SPSC end crashed, this one
     /// continues exactly where that one stopped; an MPMC peer first settles what a dead one left behind in its place.
+    ///
+    /// A handle that is dropped says so before its lease ends: whoever hears `Disconnected` and opens that end at once may
+    /// still get `RoleTaken`, and try again.
     ///
     /// # Errors
     /// MPMC: [`Error::NoPeerLeft`]. SPSC: [`Error::RoleTaken`] while another handle holds it, be its process running or stopped; [`Error::Damaged`] if the

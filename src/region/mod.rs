@@ -10,8 +10,6 @@ mod store;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crossbeam_utils::Backoff;
-
 use self::header::check_header;
 pub(crate) use self::header::{HeaderPage, Mode, Request, read_header};
 pub(crate) use self::record::{enter_roll, peer_state_in, peer_states_in, strike_off, write_record};
@@ -28,6 +26,7 @@ use crate::peer::PeerState;
 use crate::sys::entry::Entry;
 use crate::sys::membarrier;
 use crate::sys::pages::huge_page_size;
+use crate::sys::patience::Patience;
 #[cfg(feature = "shared_memory")]
 use crate::sys::posix::Name;
 use crate::sys::process::ForkMark;
@@ -115,7 +114,7 @@ impl Region {
         owner: Option<u32>,
         pages: &Pages,
     ) -> Result<Self, Error> {
-        let backoff = Backoff::new();
+        let mut patience = Patience::new();
         let store = loop {
             let store = find(address, Access::Write)?;
             // Before its locks are asked: somebody else's would say what they please.
@@ -124,10 +123,9 @@ impl Region {
                 break store;
             }
             // Somebody is throwing the region away, or has just done so: the name is free or new in a moment.
-            if backoff.is_completed() {
+            if !patience.wait() {
                 return Err(Error::Removed { name: store.label().into() });
             }
-            backoff.snooze();
         };
         Self::check(store, request, pages)
     }

@@ -14,6 +14,7 @@ pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod numa;
 pub(crate) mod pages;
+pub(crate) mod patience;
 pub(crate) mod posix;
 pub(crate) mod process;
 pub(crate) mod smaps;

@@ -21,8 +21,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
@@ -37,12 +35,11 @@ use crate::pages::{MemoryReport, Pages};
 use crate::sync::{Ordering, PlainAtomicU64};
 use crate::sys::entry::Entry;
 use crate::sys::map::Mapping;
+use crate::sys::patience::Patience;
 use crate::sys::posix::{self, Name};
 use crate::sys::sysv::{self, Attached, Key, Segment};
 use crate::sys::{file, numa, os, pages, smaps};
 
-/// How often an unfinished segment is looked at: for a second, most of it a millisecond apart.
-const ATTEMPTS: u32 = 1000;
 /// The first word of a companion.
 const MAGIC: u64 = u64::from_le_bytes(*b"RINGSYSV");
 
@@ -254,16 +251,17 @@ impl SegmentStore {
 
     /// The segment of that key or id, once it is finished.
     pub(crate) fn find(key: &Key, access: Access) -> Result<Self, Error> {
-        // Who only looks waits for nobody, lest somebody else's unfinished segments hold up whoever looks at many.
-        let attempts = if access == Access::Write { ATTEMPTS } else { 1 };
-        for attempt in 0..attempts {
+        let mut patience = Patience::new();
+        loop {
             if let Some(store) = Self::look(key, access)? {
                 return Ok(store);
             }
-            // Somebody is at it.
-            if attempt < ATTEMPTS / 10 { thread::yield_now() } else { thread::sleep(Duration::from_millis(1)) }
+            // Somebody is at it. Who only looks waits for nobody, lest others' unfinished segments hold up whoever looks at
+            // many.
+            if access != Access::Write || !patience.wait() {
+                return Err(Error::NotReady { name: format!("sysv:{key}") });
+            }
         }
-        Err(Error::NotReady { name: format!("sysv:{key}") })
     }
 
     /// `None` if it is not finished yet, and its creator is alive.
