@@ -8,15 +8,7 @@
 //!
 //! Ticket t is slot `t mod N` in lap `t / N`; N is a power of two.
 //!
-//! ```text
-//! FREE(l) --producer p claims--> WRITING(l,p) --p publishes--> FULL(l,p) --a consumer takes--> FREE(l+1)
-//! WRITING(l,p) --a consumer, if p is slow--> HELD(l,p) --p gives back--> FREE(l+1)             and p sends again
-//! HELD(l,p) --a producer at ticket (l+1,i)--> HELD(l+1,p)                                      that ticket is void
-//! WRITING(l,p), HELD(l,p) --anybody, if p is dead--> FREE(l+1)
-//! FULL(l) --consumer c takes under a guard--> READING(l,c) --c acknowledges--> FREE(l+1)
-//! READING(l,c) --a producer at ticket (l+1,i)--> READING(l+1,c)                                that ticket is void
-//! READING(l,c) --c refuses; anybody, if c is dead--> READING(l,NOBODY) --at ticket (l+1,i)--> FULL(l+1)
-//! ```
+//! docs/PROTOCOL.md has the state diagram, the invariants I1 to I7, and what is left behind by whoever is killed where.
 //!
 //! A plain consumer holds nothing: it copies the payload out and then exchanges FULL(l) for FREE(l+1); killed before, it
 //! has taken nothing, and a copy that was overwritten meanwhile fails the exchange.
@@ -37,18 +29,6 @@
 //! as in mode C; so a FREE word never goes with QUAR, and a claim need not look at the skip word. (Storing FREE(x+1)
 //! there at once, as a first design did, lets a claim and the bump of QUAR(x) use the same ticket: `tests/model_mpmc`
 //! finds the lost message.) Reclaiming takes the same steps for the dead owner.
-//!
-//! # Invariants
-//!
-//! * I1: tickets are claimed in order; the *frontier* is the first that is not.
-//! * I2: a word's lap never decreases, and every transition is an exact exchange (mode A's stores by the owner excepted,
-//!   which nobody else may precede), so there is no ABA problem until a lap wraps after 2^48.
-//! * I3: hints never pass the frontier; an old one costs a walk.
-//! * I4: only the owner that WRITING or HELD names writes the payload.
-//! * I5: published tickets are delivered in order.
-//! * I6: *empty* is said at the frontier only, or at WRITING with nothing claimed behind it; *full* if the slot of the
-//!   frontier's ticket is FULL or WRITING in the lap before, or if N slots were passed over.
-//! * I7: a live thread keeps at most one slot out of circulation, besides those under its guards.
 //!
 //! # Edges
 //!
