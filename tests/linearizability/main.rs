@@ -21,6 +21,8 @@ use crate::subject::{Overtaking, Ring, Subject};
 const HISTORIES: u64 = 200;
 /// Histories with calls that overlap, of each shape, as far as the machine lets threads run side by side ...
 const OVERLAPPING: usize = 300;
+/// ... within so many rounds of all shapes.
+const ROUNDS: usize = 100;
 /// ... in so many recordings.
 const RECORDINGS: u64 = 8;
 
@@ -72,9 +74,13 @@ fn every_shape(membarrier: bool) {
     let shapes = [of::<2, 2>, of::<2, 4>, of::<3, 2>, of::<3, 4>, of::<4, 2>, of::<4, 4>];
     let mut overlapping = 0;
     // Calls one after the other prove nothing; on a machine that is busy, it takes longer until some are not.
-    while overlapping < OVERLAPPING {
+    for _ in 0..ROUNDS {
         overlapping += shapes.iter().map(|shape| shape(membarrier)).sum::<usize>();
+        if overlapping >= OVERLAPPING {
+            return;
+        }
     }
+    panic!("{overlapping} histories in {ROUNDS} rounds have calls that overlap, which is too few to show anything");
 }
 
 #[test]
