@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ringway::spsc::Channel;
+use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Spsc};
 use ringway::{Options, Wait};
 
 #[derive(Arbitrary, Debug)]
@@ -26,14 +26,31 @@ enum Step {
     SendSlice(u8),
     Receive,
     ReceiveSlice(u8),
+    /// MPMC only; acknowledged, or refused.
+    ReceiveGuarded(bool),
     Lengths,
     Reopen,
 }
 
-fuzz_target!(|input: (u8, Vec<Step>)| {
-    let (capacity, steps) = input;
-    let options = Options::new().capacity(usize::from(capacity) % 30 + 1).wait(Wait::Park);
-    let channel = Channel::<[bool; 8]>::anonymous(&options).unwrap();
+type Message = [bool; 8];
+
+fuzz_target!(|input: (bool, bool, u8, Vec<Step>)| {
+    let (mpmc, membarrier, capacity, steps) = input;
+    let capacity = usize::from(capacity) % 30 + 1;
+    let options = Options::new().capacity(capacity).membarrier(membarrier).peers(4).wait(Wait::Park);
+    if mpmc {
+        run::<Mpmc>(&options, steps, |rx, acknowledge| match rx.try_recv_guard() {
+            Ok(guard) if acknowledge => drop(guard.ack()),
+            Ok(guard) => drop(guard.nack()),
+            Err(_) => {}
+        });
+    } else {
+        run::<Spsc>(&options, steps, |_, _| {});
+    }
+});
+
+fn run<F: Flavor>(options: &Options, steps: Vec<Step>, receive_guarded: fn(&Receiver<Message, F>, bool)) {
+    let channel = Channel::<Message, F>::anonymous(options).unwrap();
     let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
     let length = file.metadata().unwrap().len();
     let offset = |word: u16| 4096 + u64::from(word) * 8 % (length - 4096);
@@ -57,6 +74,7 @@ fuzz_target!(|input: (u8, Vec<Step>)| {
                 let mut places = vec![[true; 8]; count.into()];
                 ends.1.iter().for_each(|rx| drop(rx.try_recv_slice(&mut places)));
             }
+            Step::ReceiveGuarded(acknowledge) => ends.1.iter().for_each(|rx| receive_guarded(rx, acknowledge)),
             Step::Lengths => {
                 ends.0.iter().for_each(|tx| assert!(tx.len() <= tx.capacity()));
                 ends.1.iter().for_each(|rx| assert!(rx.len() <= rx.capacity()));
@@ -67,4 +85,4 @@ fuzz_target!(|input: (u8, Vec<Step>)| {
             }
         }
     }
-});
+}

@@ -1,4 +1,4 @@
-//! Sequences of calls against a `VecDeque`, for payloads of every kind of block.
+//! Sequences of calls against a `VecDeque`, for payloads of every kind of block, in either flavor.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ringway::spsc::{Channel, Receiver, Sender};
+use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
 use ringway::{Options, TryRecvError, TrySendError};
 
 #[derive(Arbitrary, Debug)]
@@ -21,32 +21,36 @@ enum Operation {
 
 #[derive(Arbitrary, Debug)]
 struct Input {
+    mpmc: bool,
     size: u8,
     capacity: u8,
     operations: Vec<Operation>,
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|input: Input| { if input.mpmc { of_any_size::<Mpmc>(&input) } else { of_any_size::<Spsc>(&input) } });
+
+fn of_any_size<F: Flavor>(input: &Input) {
     match input.size % 8 {
-        0 => run::<1>(&input),
-        1 => run::<3>(&input),
-        2 => run::<8>(&input),
-        3 => run::<9>(&input),
-        4 => run::<28>(&input),
-        5 => run::<56>(&input),
-        6 => run::<57>(&input),
-        _ => run::<200>(&input),
+        0 => run::<1, F>(input),
+        1 => run::<3, F>(input),
+        2 => run::<8, F>(input),
+        3 => run::<9, F>(input),
+        4 => run::<28, F>(input),
+        5 => run::<56, F>(input),
+        6 => run::<57, F>(input),
+        _ => run::<200, F>(input),
     }
-});
+}
 
 fn message<const N: usize>(number: u64) -> [u8; N] {
     std::array::from_fn(|i| (number as u8).wrapping_mul(31).wrapping_add(i as u8))
 }
 
-fn run<const N: usize>(input: &Input) {
-    let capacity = usize::from(input.capacity) % 40 + 1;
-    let channel = Channel::<[u8; N]>::heap(&Options::new().capacity(capacity)).unwrap();
-    let (mut tx, mut rx): (Sender<[u8; N]>, Receiver<[u8; N]>) =
+fn run<const N: usize, F: Flavor>(input: &Input) {
+    let options = Options::new().capacity(usize::from(input.capacity) % 40 + 1).peers(4);
+    let channel = Channel::<[u8; N], F>::heap(&options).unwrap();
+    let capacity = channel.capacity();
+    let (mut tx, mut rx): (Sender<[u8; N], F>, Receiver<[u8; N], F>) =
         (channel.sender().unwrap(), channel.receiver().unwrap());
     let mut model = VecDeque::new();
     let mut next = 0;
