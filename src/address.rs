@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::sys::posix::Name;
 use crate::sys::sysv::Key;
 
+/// Bytes of the longest name of POSIX shared memory that every system takes, with the slash in front.
+const PORTABLE_NAME: usize = 31;
+
 /// The kind of memory that a channel lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -116,6 +119,24 @@ impl Address {
     /// Whether others can find memory by it; if not, it means new memory each time.
     pub fn can_be_found(&self) -> bool {
         !matches!(self.0, Place::Memfd | Place::Anonymous | Place::Heap | Place::SystemV(Key::Private))
+    }
+
+    /// Whether other Unix systems take it, too, as far as its length goes: names in POSIX shared memory have at most 31
+    /// bytes on some of them (macOS), the leading slash of `shm_open` among them. On Linux 255 are fine.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::Address;
+    ///
+    /// assert!("ticks".parse::<Address>()?.is_portable());
+    /// assert!(!"ticks-of-all-exchanges-in-one-channel".parse::<Address>()?.is_portable());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
+    pub fn is_portable(&self) -> bool {
+        match &self.0 {
+            Place::Posix(name) => name.as_str().len() < PORTABLE_NAME,
+            _ => true,
+        }
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -28,6 +28,7 @@ impl Options {
             creation: Creation {
                 capacity: 1024,
                 mode: 0o600,
+                group: None,
                 persist: false,
                 membarrier: true,
                 peers: 1024,
@@ -54,6 +55,16 @@ impl Options {
     /// Both ends need to read *and* write. Whoever may do so can also forge, drop and delay messages.
     pub fn mode(mut self, mode: u32) -> Self {
         self.creation.mode = mode & 0o777 | 0o600;
+        self
+    }
+
+    /// The group of a region that has one, with what [`Options::mode`] permits it; looked at by creators only. By default
+    /// the creator's own.
+    ///
+    /// Whoever is not root can give it to a group of its own only; else creating fails with
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied).
+    pub fn group(mut self, gid: u32) -> Self {
+        self.creation.group = Some(gid);
         self
     }
 

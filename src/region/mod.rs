@@ -50,6 +50,7 @@ pub(crate) struct Region {
 pub(crate) struct Creation {
     pub(crate) capacity: u64,
     pub(crate) mode: u32,
+    pub(crate) group: Option<u32>,
     pub(crate) persist: bool,
     pub(crate) membarrier: bool,
     /// MPMC: records in the peer table.
@@ -83,7 +84,8 @@ impl Region {
         let geometry = geometry.in_units(unit).ok_or(Error::NoSpace { needed, available: 0 })?;
         let page = header::compose(request, &geometry, mode)?;
         let Geometry { region_length: length, peers, .. } = geometry;
-        let store = store::create(address, &Plan { length, peers, mode: how.mode, page: &page, pages })?;
+        let store =
+            store::create(address, &Plan { length, peers, mode: how.mode, group: how.group, page: &page, pages })?;
         // A file is there to outlive its users.
         let remove = !how.persist && address.backing() != Backing::File;
         Self::new(store, geometry, mode, remove, pages)

@@ -88,8 +88,8 @@ impl Entry {
         }
     }
 
-    /// A file of `length` reserved bytes and exactly this mode.
-    pub(crate) fn draft(&self, length: usize, mode: u32) -> Result<Draft<'_>, Error> {
+    /// A file of `length` reserved bytes, of exactly this mode and, if one is named, of this group.
+    pub(crate) fn draft(&self, length: usize, mode: u32, group: Option<u32>) -> Result<Draft<'_>, Error> {
         let directory = self.directory()?;
         // The verdict is `publish`'s; this one comes before a region's worth of memory is reserved in vain.
         if rustix::fs::statat(&directory, &self.leaf, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
@@ -106,8 +106,10 @@ impl Entry {
         };
         let draft = Draft { entry: self, directory, file, temporary };
         file::reserve(draft.file.as_fd(), length)?;
-        // Not left to the umask: the mode is part of the request.
-        rustix::fs::fchmod(&draft.file, Mode::from_raw_mode(mode)).map_err(os("fchmod"))?;
+        // The group first, lest another one gets the mode's permissions. Not left to the umask: the mode is part of the
+        // request.
+        file::set_access(draft.file.as_fd(), &self.label, None, group, None)?;
+        file::set_access(draft.file.as_fd(), &self.label, None, None, Some(mode))?;
         Ok(draft)
     }
 

@@ -24,7 +24,7 @@ impl Name {
             return invalid("it is empty; give the channel a name such as `ticks`");
         }
         if name.len() > NAME_MAX {
-            return invalid("it is longer than 255 bytes");
+            return invalid("it is longer than 255 bytes; 30 are portable to other systems");
         }
         if name.contains('/') {
             return invalid("it contains a slash; names live in one flat directory, without a leading slash");

@@ -15,6 +15,7 @@ use ringway::{Address, Backing, Error, Inspection, Options, PeerState, mpmc};
 
 use crate::child::{Part, Talking, is_told, parts, play, say};
 use crate::expect::{assert_refused, refused, says};
+use crate::left::Name;
 use crate::users::{as_nobody, prepare};
 use crate::{Case, Outcome, cases};
 
@@ -33,6 +34,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_segment_removed_by_hand_is_no_obstacle,
     an_abandoned_segment_is_replaced_on_request,
     modes_and_owners_can_be_changed,
+    a_group_is_given_at_creation,
     limits_are_named,
     another_user,
 ];
@@ -480,6 +482,20 @@ fn modes_and_owners_can_be_changed() {
     posix.set_mode(0o640).unwrap();
     let heap = Channel::<u64>::heap(&Options::new()).unwrap();
     assert_refused!(heap.set_mode(0o640), Error::Unsupported { .. }, "without a name");
+}
+
+fn a_group_is_given_at_creation() {
+    // Root may give to any, others to their own.
+    let group = if rustix::process::geteuid().is_root() { 4711 } else { rustix::process::getegid().as_raw() };
+    let options = Options::new().mode(0o660).group(group);
+    let (key, name) = (Key::new(), Name::new());
+    let channels = [Channel::<u64>::create(&key, &options).unwrap(), Channel::create(&name, &options).unwrap()];
+    assert_eq!(stat(key.segment().unwrap()).unwrap().shm_perm.gid, group);
+    for path in [key.companion(), name.path().display().to_string()] {
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.gid(), metadata.mode() & 0o777), (group, 0o660), "{path}");
+    }
+    drop(channels);
 }
 
 fn limits_are_named() -> Outcome {

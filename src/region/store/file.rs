@@ -88,7 +88,7 @@ impl FileStore {
     /// A named file with this header, all at once.
     pub(crate) fn create(entry: Entry, plan: &Plan<'_>) -> Result<Self, Error> {
         let node = numa::prefer(plan.pages.node)?;
-        let draft = entry.draft(plan.length, plan.mode)?;
+        let draft = entry.draft(plan.length, plan.mode, plan.group)?;
         drop(node);
         lease::announce_open(draft.file())?;
         begin(draft.file(), plan)?;

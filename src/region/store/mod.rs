@@ -168,6 +168,8 @@ pub(crate) struct Plan<'p> {
     pub(super) peers: usize,
     /// Permission bits.
     pub(super) mode: u32,
+    /// The creator's own if it is `None`.
+    pub(super) group: Option<u32>,
     /// The header.
     pub(super) page: &'p Page,
     /// What it is made of.

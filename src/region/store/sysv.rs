@@ -184,7 +184,7 @@ fn is_begun(segment: Segment) -> bool {
 impl SegmentStore {
     /// A new segment with this header, and its companion.
     pub(crate) fn create(key: &Key, plan: &Plan<'_>) -> Result<Self, Error> {
-        let Plan { length, mode, pages, .. } = *plan;
+        let Plan { length, mode, group, pages, .. } = *plan;
         let label = format!("sysv:{key}");
         if let Key::Id(_) = key {
             let reason = "an id is the kernel's to give: create with a key, or sysv:private";
@@ -198,7 +198,7 @@ impl SegmentStore {
             0 => companion(&format!("p{creator}-{}", NEXT.fetch_add(1, Ordering::Relaxed)), &label)?,
             number => companion(&rest(number, Segment(0)), &label)?,
         };
-        let draft = first.draft(PAGE, mode)?;
+        let draft = first.draft(PAGE, mode, group)?;
         lease::announce_open(draft.file())?;
         Record { segment: None, creator }.write(draft.file())?;
         let companion = File::from(draft.publish()?);
@@ -222,6 +222,10 @@ impl SegmentStore {
         first: &Entry,
         key: &Key,
     ) -> Result<(Segment, Attached, Entry, Key), Error> {
+        if plan.group.is_some() {
+            // The companion has it already, so it is one that this user may give.
+            segment.set(None, plan.group, None).map_err(os("shmctl(IPC_SET)"))?;
+        }
         Record { segment: Some(segment), creator: std::process::id() }.write(companion.as_fd())?;
         let pages = plan.pages.for_making();
         let _node = numa::prefer(pages.node)?;
