@@ -77,7 +77,7 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     let simple = |backing| messages::operations(backing).into_iter().chain(life::operations_to_kill(backing));
     let simple = Backing::OPEN.into_iter().flat_map(simple).chain(life::naming_operations()).chain(mpmc::operations());
-    let waking = Backing::ALL.into_iter().flat_map(wake::operations);
+    let waking = Backing::all().iter().copied().flat_map(wake::operations);
     let simple = simple.map(|operation| case(operation, |_| Ok(())));
     simple.chain(waking.map(|operation| case(operation, between_publishing_and_waking))).collect()
 }

@@ -305,5 +305,5 @@ pub(crate) fn cases() -> Vec<Case> {
             Case::new(format!("soak::wide[{backing:?}]"), move || soak::<Wide>(backing)),
         ]
     };
-    Backing::ALL.into_iter().flat_map(of).collect()
+    Backing::all().iter().copied().flat_map(of).collect()
 }

@@ -38,7 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
         handles.chain(life::operations_to_stop(backing))
     };
     let operations =
-        Backing::ALL.into_iter().flat_map(operations).chain(life::naming_operations()).chain(mpmc::operations());
+        Backing::all().iter().copied().flat_map(operations).chain(life::naming_operations()).chain(mpmc::operations());
     let operations = operations.chain(mpmc::operations_to_stop());
     let case = |operation: Operation| Case::traced(format!("stop::{}", operation.name), move || everywhere(&operation));
     operations.map(case).collect()

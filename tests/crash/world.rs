@@ -13,6 +13,7 @@ use std::process::id;
 use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
 use ringway::{Inspection, Options, Payload, Wait};
 
+use crate::harness::is_soak;
 use crate::process::Board;
 
 /// What kind of memory the region lies in.
@@ -31,8 +32,11 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
-    /// On which everything is tried.
-    pub(crate) const ALL: [Self; 2] = [Self::Posix, Self::Memfd];
+    /// On which everything is tried: a handle does not know what it is attached to, so two, and in a soak each.
+    pub(crate) fn all() -> &'static [Self] {
+        if is_soak() { &Self::OPEN } else { &[Self::Posix, Self::Memfd] }
+    }
+
     /// Those that any process can open: on each, that is tried which the memory decides about, and some of the rest.
     pub(crate) const OPEN: [Self; 4] = [Self::Posix, Self::Memfd, Self::File, Self::SystemV];
     /// Those that children inherit.
@@ -158,7 +162,20 @@ pub(crate) struct Bytes {
 
 impl Bytes {
     pub(crate) fn read(&self, buffer: &mut [u8]) {
-        self.file.read_exact_at(buffer, self.base).expect("a region keeps its length");
+        self.read_at(buffer, 0);
+    }
+
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) {
+        self.file.read_exact_at(buffer, self.base + offset).expect("a region keeps its length");
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if self.base != 0 {
+            // SAFETY: attached by whoever made this value, for it alone.
+            unsafe { libc::shmdt(std::ptr::without_provenance(self.base as usize)) };
+        }
     }
 }
 

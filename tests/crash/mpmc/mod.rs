@@ -24,7 +24,7 @@ struct Place {
 impl Place {
     /// A handle does not know what it is attached to, so each mode is tried on one backing; a soak tries all.
     fn all() -> Vec<Self> {
-        let all = Backing::ALL.into_iter().flat_map(|backing| Mode::ALL.map(|mode| Self { backing, mode }));
+        let all = Backing::all().iter().flat_map(|&backing| Mode::ALL.map(|mode| Self { backing, mode }));
         let is_chosen = |place: &Self| is_soak() || (place.backing == Backing::Posix) == (place.mode == Mode::A);
         all.filter(is_chosen).collect()
     }
@@ -47,7 +47,10 @@ pub(crate) fn operations() -> Vec<Operation> {
         let messages = messages::sending_operations(place).into_iter().chain(messages::receiving_operations(place));
         messages.chain(guards::operations(place)).chain(life::operations(place)).chain(wake::operations(place))
     };
-    Place::all().into_iter().flat_map(at).collect()
+    // What the memory decides about is tried on the others, too.
+    let others = [(Backing::File, Mode::A), (Backing::SystemV, Mode::C)].map(|(backing, mode)| Place { backing, mode });
+    let others = others.into_iter().filter(|_| !is_soak()).flat_map(life::operations);
+    Place::all().into_iter().flat_map(at).chain(others).collect()
 }
 
 /// Trials that are no operations.

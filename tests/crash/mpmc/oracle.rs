@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
-use std::os::unix::fs::FileExt;
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
@@ -315,7 +314,7 @@ impl<T: Numbered> Others<T> {
     /// Slot of the next ticket.
     fn frontier(&self) -> u64 {
         let mut hint = [0; 8];
-        self.world.file().read_exact_at(&mut hint, TAIL).expect("the region is readable");
+        self.world.bytes().read_at(&mut hint, TAIL);
         u64::from_le_bytes(hint) % self.world.capacity
     }
 
