@@ -159,7 +159,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::WrongOwner`]; [`Error::NotARegion`],
     /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`], [`Error::Damaged`] and
-    /// [`Error::MachineCrashed`] for what is there but cannot be used; [`Error::NotReady`] if its creator has not finished.
+    /// [`Error::MachineCrashed`] for what is there but cannot be used; [`Error::NotReady`] if its creator has not finished,
+    /// [`Error::Removed`] if somebody is throwing it away, each after about a second.
     pub fn attach<A>(address: A, options: &Options) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -197,10 +198,9 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
                     Err(Error::AlreadyExists { .. }) => {}
                     result => return result,
                 },
-                Err(Error::Removed { .. }) => {}
                 result => return result,
             }
-            // Lost a race.
+            // Lost the race to create it.
             if !patience.wait() {
                 return Err(Error::Removed { name: address.to_string() });
             }
