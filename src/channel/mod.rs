@@ -93,7 +93,8 @@ fn ends<T: Payload, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, Error> {
 /// A channel that this process has open, without a role in it.
 ///
 /// It opens the ends ([`Channel::sender`], [`Channel::receiver`]), each of which one process at a time can hold (MPMC: any
-/// number), and it tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it inherited.
+/// number), and it tells who holds them. It survives `fork`: a child opens its own ends through the `Channel` that it
+/// inherited.
 ///
 /// # Life of a region that others can find
 ///
@@ -258,8 +259,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// still get `RoleTaken`, and try again.
     ///
     /// # Errors
-    /// MPMC: [`Error::NoPeerLeft`]. SPSC: [`Error::RoleTaken`] while another handle holds it, be its process running or stopped; [`Error::Damaged`] if the
-    /// positions in the region contradict each other.
+    /// MPMC: [`Error::NoPeerLeft`]. SPSC: [`Error::RoleTaken`] while another handle holds it, be its process running or
+    /// stopped; [`Error::Damaged`] if the positions in the region contradict each other.
     pub fn sender(&self) -> Result<Sender<T, F>, Error> {
         Sender::open(&self.region, self.options.wait)
     }

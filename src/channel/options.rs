@@ -109,8 +109,8 @@ impl Options {
     /// Whether the side that goes to sleep pays for the memory order that wake-ups need, by the system call
     /// `membarrier`; looked at by creators only. Default `true`, where the kernel has it.
     ///
-    /// Without it, both sides pay a fence with every message, and an MPMC ring works in the slower mode C. That is for channels to a process whose sandbox forbids
-    /// the call.
+    /// Without it, both sides pay a fence with every message, and an MPMC ring works in the slower mode C. That is for
+    /// channels to a process whose sandbox forbids the call.
     pub fn membarrier(mut self, membarrier: bool) -> Self {
         self.creation.membarrier = membarrier;
         self
@@ -130,7 +130,8 @@ impl Options {
     /// as long as the channel is); each process chooses for itself. Default `false`.
     ///
     /// Opening an end fails with [`Error::LockLimit`](crate::Error::LockLimit) where that is more than the process may
-    /// lock. System V shared memory can also be kept without an end: [`Channel::keep_in_memory`](crate::spsc::Channel::keep_in_memory).
+    /// lock. System V shared memory can also be kept without an end:
+    /// [`Channel::keep_in_memory`](crate::spsc::Channel::keep_in_memory).
     pub fn lock(mut self, lock: bool) -> Self {
         self.pages.lock = lock;
         self
