@@ -41,6 +41,8 @@ pub(crate) const FLAG_MEMBARRIER: u64 = 1;
 pub(crate) const FLAG_REFUSED: u64 = 2;
 /// Flag: the channel does not disconnect when the last peer of a role ends.
 pub(crate) const FLAG_STAY_OPEN: u64 = 4;
+/// Flag, SPSC: the blocks lie in a second file, which only its creator can write; the length of the region is of both.
+pub(crate) const FLAG_ONE_WAY: u64 = 8;
 
 /// Keeps two words from sharing a line, or a pair of lines that the prefetcher couples.
 pub(crate) const PADDING: usize = 128;
@@ -59,7 +61,7 @@ pub(crate) struct Header {
     pub(crate) version: u64,
     /// [`FLAVOR_SPSC`] or [`FLAVOR_MPMC`]
     pub(crate) flavor: u64,
-    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`]
+    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`], [`FLAG_ONE_WAY`]
     pub(crate) flags: u64,
     /// Messages that fit; at least 1.
     pub(crate) capacity: u64,
