@@ -132,7 +132,7 @@ pub struct Slots {
 
 impl Slots {
     fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<Self, Error> {
-        let Mode { barrier, refused, stay_open } = Mode::of(header.flags);
+        let Mode { barrier, refused, stay_open, .. } = Mode::of(header.flags);
         let (mode, reason) = match (barrier, refused) {
             (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
             (Barrier::Fence, true) => ('C', "the kernel, or a sandbox, refused the creator membarrier"),

@@ -8,10 +8,10 @@
 //!    128                schema text, up to the end of the page
 //!   4096  peer table    SPSC only: the sender's and the receiver's record, 128 bytes each
 //!   4352  lines         tail | head | receivers' event line | senders' event line, 128 bytes apart
-//!   4864  SPSC: blocks       the ring's messages
-//!         MPMC: peer table   one 128-byte record a peer index
+//!   4864  MPMC: peer table   one 128-byte record a peer index
 //!               slots        word | skip | payload, in whole cache lines
 //!               redelivery   one word a slot
+//!   8192  SPSC: blocks       the ring's messages, and nothing that a receiver writes
 //!         guard         one 128-byte line, then up to a whole page
 //! ```
 //!
@@ -41,6 +41,8 @@ pub(crate) const FLAG_MEMBARRIER: u64 = 1;
 pub(crate) const FLAG_REFUSED: u64 = 2;
 /// Flag: the channel does not disconnect when the last peer of a role ends.
 pub(crate) const FLAG_STAY_OPEN: u64 = 4;
+/// Flag, SPSC: the blocks lie in a second file, which only its creator can write; the length of the region is of both.
+pub(crate) const FLAG_ONE_WAY: u64 = 8;
 
 /// Keeps two words from sharing a line, or a pair of lines that the prefetcher couples.
 pub(crate) const PADDING: usize = 128;
@@ -59,7 +61,7 @@ pub(crate) struct Header {
     pub(crate) version: u64,
     /// [`FLAVOR_SPSC`] or [`FLAVOR_MPMC`]
     pub(crate) flavor: u64,
-    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`]
+    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`], [`FLAG_ONE_WAY`]
     pub(crate) flags: u64,
     /// Messages that fit; at least 1.
     pub(crate) capacity: u64,
@@ -178,11 +180,13 @@ pub(crate) const fn roll_offset(role: Role) -> usize {
     event_offset(role) + 8
 }
 
-/// SPSC: offset of the first block.
-pub(crate) const BLOCKS: usize = LINES + 4 * PADDING;
-const_assert!(BLOCKS % PADDING == 0);
+/// Offset just behind the shared words.
+const LINES_END: usize = LINES + 4 * PADDING;
+/// SPSC: offset of the first block. A page of their own, because the receiver never writes there, and need not be able to.
+pub(crate) const BLOCKS: usize = 2 * PAGE;
+const_assert!(LINES_END <= BLOCKS && BLOCKS % PAGE == 0);
 /// MPMC: offset of the peer table.
-const MPMC_PEER_TABLE: usize = BLOCKS;
+const MPMC_PEER_TABLE: usize = LINES_END;
 
 /// The kinds of channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,8 +37,9 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// # Safety
     /// * `base` is aligned to a page and leads to `length` bytes (under loom: to cells for as many) that are mapped,
-    ///   readable and writable for as long as this value or a copy of it is used;
-    /// * `length` is at least [`layout::BLOCKS`];
+    ///   readable and writable for as long as this value or a copy of it is used; except that the blocks of an SPSC region
+    ///   may be for reading only where there is no `Producer` of it, because nobody else stores there;
+    /// * `length` is at least two pages, in which the shared words lie;
     /// * nobody in this process accesses them other than through `Memory`.
     pub(crate) unsafe fn new(base: NonNull<Base>, length: usize) -> Self {
         Self { base, length }

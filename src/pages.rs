@@ -48,8 +48,9 @@ impl Pages {
 /// What this process has of a channel's memory, in the words of the kernel, whatever was asked for.
 ///
 /// [`Channel::memory`](crate::spsc::Channel::memory) tells it. All but `page_size` is about the mappings through which
-/// this process can write, which are those of the ends that it holds (`anon:`: of the channel); it is 0, or empty, while
-/// it has none.
+/// this process can write, which are those of the ends that it holds (`anon:`: of the channel; a creator of a one-way
+/// channel also has its messages mapped without an end, and a receiver cannot write them); it is 0, or empty, while it has
+/// none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryReport {
@@ -68,4 +69,18 @@ pub struct MemoryReport {
     pub alignment: u64,
     /// The NUMA nodes on which pages of these mappings lie; empty, too, where the kernel knows no NUMA.
     pub nodes: Vec<u32>,
+}
+
+impl MemoryReport {
+    /// Of a region that begins with `self`, and goes on with `rest`.
+    pub(crate) fn followed_by(mut self, rest: Self) -> Self {
+        self.mapped += rest.mapped;
+        self.resident += rest.resident;
+        self.huge += rest.huge;
+        self.locked += rest.locked;
+        self.nodes.extend(rest.nodes);
+        self.nodes.sort_unstable();
+        self.nodes.dedup();
+        self
+    }
 }

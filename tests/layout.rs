@@ -66,8 +66,8 @@ fn the_header_page() {
     assert_eq!(fingerprint, 0xbb4d_88b5_fa31_cbea);
     assert_eq!(fingerprint, fnv1a(&schema[5..]), "from behind the first `: `");
     let [region_length, instance, peers, schema_length, checksum] = region.words(72);
-    assert_eq!([region_length, peers, schema_length], [8192, 2, 54]);
-    assert_eq!(region.length(), 8192);
+    assert_eq!([region_length, peers, schema_length], [12288, 2, 54]);
+    assert_eq!(region.length(), 12288);
     assert_ne!(instance, Region::<u64>::of(20).words::<1>(80)[0], "it is random");
     let mut page = region.bytes(0, 4096);
     page[..8].fill(0);
@@ -75,7 +75,7 @@ fn the_header_page() {
     assert_eq!(checksum, fnv1a(&page));
     region.is_zero(112, 128);
     assert_eq!(region.bytes(128, 54), schema);
-    region.is_zero(182, 8192);
+    region.is_zero(182, 12288);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_peer_table() {
     let region = Region::<u64>::of(20);
     let _tx = region.channel.sender().unwrap();
     assert_eq!(region.words::<4>(4096), [1, here[0], here[1], here[2]]);
-    region.is_zero(4096 + 32, 8192);
+    region.is_zero(4096 + 32, 12288);
     for attaches in 1..4 {
         let _rx = region.channel.receiver().unwrap();
         assert_eq!(region.words::<4>(4224), [attaches, here[0], here[1], here[2]]);
@@ -125,7 +125,7 @@ fn the_peer_table() {
 fn the_shared_words_and_the_blocks() {
     let region = Region::<u64>::of(20);
     let (tx, rx) = (region.channel.sender().unwrap(), region.channel.receiver().unwrap());
-    region.is_zero(4352, 8192);
+    region.is_zero(4352, 12288);
     for number in 0..10 {
         tx.send(100 + number).unwrap();
     }
@@ -136,30 +136,30 @@ fn the_shared_words_and_the_blocks() {
     assert_eq!(region.words::<1>(4352), [7], "tail: the first message of the block that is being filled");
     region.is_zero(4360, 4480);
     assert_eq!(region.words::<1>(4480), [4], "head");
-    region.is_zero(4488, 4864);
-    assert_eq!(region.words::<8>(4864), [7, 100, 101, 102, 103, 104, 105, 106]);
-    assert_eq!(region.words::<8>(4928), [10, 107, 108, 109, 0, 0, 0, 0]);
-    region.is_zero(4992, 8192);
+    region.is_zero(4488, 8192);
+    assert_eq!(region.words::<8>(8192), [7, 100, 101, 102, 103, 104, 105, 106]);
+    assert_eq!(region.words::<8>(8256), [10, 107, 108, 109, 0, 0, 0, 0]);
+    region.is_zero(8320, 12288);
 
     // Four blocks, ceil(19 / 7) + 1, so message 28 lies where message 0 did.
     for number in 10..30 {
         rx.try_recv().unwrap_or_default();
         tx.send(100 + number).unwrap();
     }
-    assert_eq!(region.words::<8>(4864), [30, 128, 129, 102, 103, 104, 105, 106]);
-    assert_eq!(region.words::<8>(4928), [14, 107, 108, 109, 110, 111, 112, 113]);
-    assert_eq!(region.words::<8>(5056), [28, 121, 122, 123, 124, 125, 126, 127]);
-    region.is_zero(5120, 8192);
+    assert_eq!(region.words::<8>(8192), [30, 128, 129, 102, 103, 104, 105, 106]);
+    assert_eq!(region.words::<8>(8256), [14, 107, 108, 109, 110, 111, 112, 113]);
+    assert_eq!(region.words::<8>(8384), [28, 121, 122, 123, 124, 125, 126, 127]);
+    region.is_zero(8448, 12288);
     assert_eq!([region.words::<1>(4352), region.words::<1>(4480)], [[28], [24]]);
 
     // A closed end says so, a reopened one takes it back; the position is where it was.
-    region.is_zero(4608, 4864);
+    region.is_zero(4608, 8192);
     drop(tx);
     assert_eq!(region.words::<1>(4736), [2]);
     drop(rx);
     assert_eq!(region.words::<1>(4608), [2]);
     let (_tx, _rx) = (region.channel.sender().unwrap(), region.channel.receiver().unwrap());
-    region.is_zero(4608, 4864);
+    region.is_zero(4608, 8192);
     assert_eq!([region.words::<1>(4352), region.words::<1>(4480)], [[28], [24]]);
 }
 
@@ -169,7 +169,7 @@ fn lies_as<const N: usize>(messages: [[u8; N]; 3], expected: &[&[u8]]) {
     let region = Region::<[u8; N]>::of(100);
     region.channel.sender().unwrap().send_slice(&messages).unwrap();
     let expected = expected.concat();
-    assert_eq!(region.bytes(4864, expected.len()), expected, "messages of {N} bytes");
+    assert_eq!(region.bytes(8192, expected.len()), expected, "messages of {N} bytes");
 }
 
 fn count(count: u64) -> [u8; 8] {
@@ -205,17 +205,17 @@ fn measures<T: Payload>(stride: u64, lengths: [u64; 2]) {
 
 #[test]
 fn strides_and_lengths() {
-    measures::<()>(1, [8192, 8192]);
-    measures::<u8>(1, [8192, 8192]);
-    measures::<[u8; 2]>(2, [8192, 8192]);
-    measures::<[u8; 3]>(4, [8192, 12288]);
-    measures::<u64>(8, [8192, 16384]);
-    measures::<[u8; 9]>(16, [8192, 28672]);
-    measures::<[u64; 3]>(24, [8192, 40960]);
-    measures::<[u64; 7]>(56, [8192, 69632]);
-    measures::<[u8; 57]>(64, [8192, 77824]);
-    measures::<[u64; 8]>(64, [8192, 77824]);
-    measures::<[u64; 128]>(1024, [8192, 1_040_384]);
+    measures::<()>(1, [12288, 12288]);
+    measures::<u8>(1, [12288, 12288]);
+    measures::<[u8; 2]>(2, [12288, 12288]);
+    measures::<[u8; 3]>(4, [12288, 16384]);
+    measures::<u64>(8, [12288, 20480]);
+    measures::<[u8; 9]>(16, [12288, 32768]);
+    measures::<[u64; 3]>(24, [12288, 40960]);
+    measures::<[u64; 7]>(56, [12288, 73728]);
+    measures::<[u8; 57]>(64, [12288, 81920]);
+    measures::<[u64; 8]>(64, [12288, 81920]);
+    measures::<[u64; 128]>(1024, [12288, 1_040_384]);
 }
 
 /// The locks that the kernel knows on the region's file: shared or exclusive, and the byte.

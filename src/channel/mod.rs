@@ -221,13 +221,18 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// Opens the region behind a descriptor that another process passed.
     ///
     /// It has to be sealed, as that of [`Channel::anonymous`] is, so that no process can truncate it, which would end this
-    /// one with a `SIGBUS`; unless [`Options::trust_unsealed`].
+    /// one with a `SIGBUS`; unless [`Options::trust_unsealed`]. A channel of [`Options::one_way`] has two, and comes by
+    /// [`Channel::receive_fd`] only.
     ///
     /// # Errors
     /// Those of [`Channel::attach`] that concern the region itself; [`Error::Unsealed`].
     pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
+        Self::from_parts(fd, None, options)
+    }
+
+    fn from_parts(fd: OwnedFd, blocks: Option<OwnedFd>, options: &Options) -> Result<Self, Error> {
         let request = Request::of::<T>(F::FLAVOR);
-        Self::new(Region::attach_fd(fd, &request, options.trust_unsealed, &options.pages), options)
+        Self::new(Region::attach_fd(fd, blocks, &request, options.trust_unsealed, &options.pages), options)
     }
 
     /// Opens the region that another process passes over a Unix socket by [`Channel::send_fd`]; waits for it, as the
@@ -236,7 +241,8 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// # Errors
     /// [`Error::NotPassed`] if something else comes, or nothing any more; those of [`Channel::from_fd`].
     pub fn receive_fd(socket: &UnixStream, options: &Options) -> Result<Self, Error> {
-        Self::from_fd(socket::receive(socket)?, options)
+        let (fd, blocks) = socket::receive(socket)?;
+        Self::from_parts(fd, blocks, options)
     }
 
     /// Creates a region in this process's own memory: the same ring without any kernel object, for threads; the same as
@@ -259,6 +265,7 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// still get `RoleTaken`, and try again.
     ///
     /// # Errors
+    /// [`Error::Unsupported`] with [`Options::one_way`] in every process but the creator's.
     /// MPMC: [`Error::NoPeerLeft`]. SPSC: [`Error::RoleTaken`] while another handle holds it, be its process running or
     /// stopped; [`Error::Damaged`] if the positions in the region contradict each other.
     pub fn sender(&self) -> Result<Sender<T, F>, Error> {
@@ -310,9 +317,10 @@ impl<T, F: Flavor> Channel<T, F> {
         self.region.name()
     }
 
-    /// The descriptor of the region, to be passed on; `None` for memory that is no file: System V, `anon:` and `heap:`.
+    /// The descriptor of the region, to be passed on; `None` for memory that is no file: System V, `anon:` and `heap:`; and
+    /// with [`Options::one_way`], because there it takes two: use [`Channel::send_fd`].
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.region.fd()
+        self.region.fds().and_then(|(fd, blocks)| if blocks.is_none() { Some(fd) } else { None })
     }
 
     /// Changes the permission bits, exactly; who has the region open goes on. The owner's 0600 stays.
@@ -407,11 +415,11 @@ impl<T, F: Flavor> Channel<T, F> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send_fd(&self, socket: &UnixStream) -> Result<(), Error> {
-        let fd = self.as_fd().ok_or(Error::Unsupported {
+        let (fd, blocks) = self.region.fds().ok_or(Error::Unsupported {
             what: "a descriptor of this kind of memory",
             advice: "pass a channel that was created at memfd:",
         })?;
-        socket::send(socket, fd)
+        socket::send(socket, fd, blocks)
     }
 
     /// Removes the name now, if it still leads to this region; whether it did. Who is attached goes on.

@@ -33,6 +33,7 @@ impl Options {
                 membarrier: true,
                 peers: 1024,
                 stay_open: false,
+                one_way: false,
             },
             wait: Wait::default(),
             replace_dead: false,
@@ -183,6 +184,42 @@ impl Options {
     /// Then nobody gets `Disconnected`: who waits without a deadline waits for the next peer.
     pub fn stay_open(mut self, stay_open: bool) -> Self {
         self.creation.stay_open = stay_open;
+        self
+    }
+
+    /// SPSC at `memfd:`: whether only the process that creates the channel can write its messages; looked at by creators
+    /// only. Default `false`.
+    ///
+    /// For a receiver that is not to be trusted: in its process, and in every other one that the channel is passed to, the
+    /// kernel refuses to map the messages for writing, to write to their file, and to open that anew for either. What the
+    /// receiver does write lies in other pages: its position, which it may forge to lose messages or to have more of them
+    /// sent than fit, and the words by which both sides wake each other.
+    ///
+    /// In return, the sending end is bound to that one process: [`sender`](crate::spsc::Channel::sender) fails in every
+    /// other one, its children included, so that a crashed sender has no successor. The receiving end is taken over as
+    /// always. It needs Linux 5.1, and cannot be combined with huge pages.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let channel = Channel::<u64>::anonymous(&Options::new().one_way(true))?;
+    /// channel.send_fd(&ours)?;
+    ///
+    /// // in the other process:
+    /// let other = Channel::<u64>::receive_fd(&theirs, &Options::new())?;
+    /// let rx = other.receiver()?;
+    /// assert!(other.sender().is_err());
+    ///
+    /// channel.sender()?.send(7)?;
+    /// assert_eq!(rx.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn one_way(mut self, one_way: bool) -> Self {
+        self.creation.one_way = one_way;
         self
     }
 

@@ -36,23 +36,31 @@ pub(crate) struct Mode {
     pub(crate) refused: bool,
     /// Whether the channel outlives the last peer of a role.
     pub(crate) stay_open: bool,
+    /// Whether only the creator's process can write the blocks.
+    pub(crate) one_way: bool,
 }
 
 impl Mode {
-    const ALL: u64 = layout::FLAG_MEMBARRIER | layout::FLAG_REFUSED | layout::FLAG_STAY_OPEN;
+    const ALL: u64 = layout::FLAG_MEMBARRIER | layout::FLAG_REFUSED | layout::FLAG_STAY_OPEN | layout::FLAG_ONE_WAY;
 
     fn flags(self) -> u64 {
         let flag = |set, flag| if set { flag } else { 0 };
         flag(self.barrier == Barrier::Membarrier, layout::FLAG_MEMBARRIER)
             | flag(self.refused, layout::FLAG_REFUSED)
             | flag(self.stay_open, layout::FLAG_STAY_OPEN)
+            | flag(self.one_way, layout::FLAG_ONE_WAY)
     }
 
     /// The mode that these flags of a checked header stand for.
     pub(crate) fn of(flags: u64) -> Self {
         let is_set = |flag| flags & flag != 0;
         let barrier = if is_set(layout::FLAG_MEMBARRIER) { Barrier::Membarrier } else { Barrier::Fence };
-        Self { barrier, refused: is_set(layout::FLAG_REFUSED), stay_open: is_set(layout::FLAG_STAY_OPEN) }
+        Self {
+            barrier,
+            refused: is_set(layout::FLAG_REFUSED),
+            stay_open: is_set(layout::FLAG_STAY_OPEN),
+            one_way: is_set(layout::FLAG_ONE_WAY),
+        }
     }
 }
 
@@ -131,6 +139,18 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
     if header.flags & !Mode::ALL != 0 {
         return damaged("flags", header.flags & Mode::ALL, header.flags);
     }
+    let checksum = layout::checksum(page);
+    match (Mode::of(header.flags).one_way, store.blocks().is_some()) {
+        (false, false) => {}
+        (true, true) if flavor == Flavor::Spsc => {}
+        (true, false) if flavor == Flavor::Spsc && header.checksum == checksum => {
+            return Err(Error::Unsupported {
+                what: "one half of a one-way channel",
+                advice: "it lies in two files: have both passed, by Channel::send_fd and receive_fd",
+            });
+        }
+        _ => return damaged("flags", header.flags ^ layout::FLAG_ONE_WAY, header.flags),
+    }
     if header.schema_length > layout::SCHEMA_MAX as u64 {
         return damaged("schema length", layout::SCHEMA_MAX as u64, header.schema_length);
     }
@@ -165,7 +185,6 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
         return damaged("its allocated memory", length, allocated);
     }
     // Last, because those above say more.
-    let checksum = layout::checksum(page);
     if header.checksum != checksum {
         return damaged("checksum of the header", checksum, header.checksum);
     }

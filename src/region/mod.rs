@@ -57,6 +57,8 @@ pub(crate) struct Creation {
     pub(crate) peers: usize,
     /// See [`Mode::stay_open`].
     pub(crate) stay_open: bool,
+    /// See [`Mode::one_way`].
+    pub(crate) one_way: bool,
 }
 
 impl Creation {
@@ -71,21 +73,35 @@ impl Creation {
     fn mode(&self) -> Mode {
         let registered = self.membarrier && membarrier::register();
         let barrier = if registered { Barrier::Membarrier } else { Barrier::Fence };
-        Mode { barrier, refused: self.membarrier && !registered, stay_open: self.stay_open }
+        Mode { barrier, refused: self.membarrier && !registered, stay_open: self.stay_open, one_way: self.one_way }
+    }
+
+    /// Whether memory of this kind can be what is asked for.
+    fn check(&self, request: &Request, backing: Backing, pages: &Pages) -> Result<(), Error> {
+        if self.one_way && (request.flavor, backing, pages.are_huge()) != (Flavor::Spsc, Backing::Memfd, false) {
+            return Err(Error::Unsupported {
+                what: "a one-way channel of this kind",
+                advice: "create an SPSC channel at memfd:, without huge pages",
+            });
+        }
+        Ok(())
     }
 }
 
 impl Region {
     /// Creates a region, or fails with [`Error::AlreadyExists`].
     pub(crate) fn create(address: &Address, request: &Request, how: Creation, pages: &Pages) -> Result<Self, Error> {
+        how.check(request, address.backing(), pages)?;
         let (geometry, mode) = (how.geometry(request)?, how.mode());
         let unit = if pages.are_huge() { huge_page_size() } else { layout::PAGE };
         let needed = geometry.region_length as u64;
         let geometry = geometry.in_units(unit).ok_or(Error::NoSpace { needed, available: 0 })?;
         let page = header::compose(request, &geometry, mode)?;
         let Geometry { region_length: length, peers, .. } = geometry;
-        let store =
-            store::create(address, &Plan { length, peers, mode: how.mode, group: how.group, page: &page, pages })?;
+        let store = store::create(
+            address,
+            &Plan { length, peers, mode: how.mode, group: how.group, page: &page, pages, one_way: how.one_way },
+        )?;
         // A file is there to outlive its users.
         let remove = !how.persist && address.backing() != Backing::File;
         Self::new(store, geometry, mode, remove, pages)
@@ -94,6 +110,7 @@ impl Region {
     /// Lays a region into a file of that name which exists already and belongs to somebody else's library.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn create_within(name: &str, request: &Request, how: Creation, pages: &Pages) -> Result<Self, Error> {
+        how.check(request, Backing::Posix, pages)?;
         let store = FileStore::open(Entry::of_name(&Name::new(name)?), Access::Write)?;
         let (needed, mode) = (how.geometry(request)?, how.mode());
         let available = store.length()?;
@@ -132,14 +149,15 @@ impl Region {
         Self::check(store, request, pages)
     }
 
-    /// Opens the region behind a descriptor that came from another process.
+    /// Opens the region behind a descriptor that came from another process, or behind one and that of its blocks.
     pub(crate) fn attach_fd(
         fd: OwnedFd,
+        blocks: Option<OwnedFd>,
         request: &Request,
         trust_unsealed: bool,
         pages: &Pages,
     ) -> Result<Self, Error> {
-        let region = Self::check(store::from_fd(fd)?, request, pages)?;
+        let region = Self::check(store::from_fd(fd, blocks)?, request, pages)?;
         if trust_unsealed || region.store.is_sealed() { Ok(region) } else { Err(Error::Unsealed) }
     }
 
@@ -238,8 +256,9 @@ impl Region {
         self.store.name()
     }
 
-    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.store.descriptor()
+    /// What can be passed on: the descriptor of all, or of all but the blocks, and then theirs.
+    pub(crate) fn fds(&self) -> Option<(BorrowedFd<'_>, Option<BorrowedFd<'_>>)> {
+        Some((self.store.descriptor()?, self.store.blocks()))
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {

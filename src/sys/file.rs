@@ -31,21 +31,40 @@ pub(crate) fn page_size(file: BorrowedFd<'_>) -> Result<usize, Error> {
 
 /// What keeps a file as long as it is.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+/// What also keeps everybody from writing to it, except through the mappings that there are by then.
+const WRITTEN_HERE: SealFlags = SEALS.union(SealFlags::FUTURE_WRITE);
 
 /// A sealed anonymous file of `length` bytes: no peer can truncate it, whatever it is up to.
 ///
 /// Of huge pages, if they are asked for and there are any left.
 pub(crate) fn memfd(length: usize, pages: &Pages) -> Result<OwnedFd, Error> {
-    let file = match huge_memfd(length, pages) {
+    let file = unsealed_memfd(length, pages)?;
+    seal(file.as_fd(), SEALS)?;
+    Ok(file)
+}
+
+/// The same, to be sealed by whoever makes it.
+pub(crate) fn unsealed_memfd(length: usize, pages: &Pages) -> Result<OwnedFd, Error> {
+    Ok(match huge_memfd(length, pages) {
         Some(file) => file,
         None => {
             let file = rustix::fs::memfd_create("ringway", MEMFD).map_err(os("memfd_create"))?;
             reserve(file.as_fd(), length)?;
             file
         }
-    };
-    rustix::fs::fcntl_add_seals(&file, SEALS).map_err(os("fcntl(F_ADD_SEALS)"))?;
-    Ok(file)
+    })
+}
+
+fn seal(file: BorrowedFd<'_>, seals: SealFlags) -> Result<(), Error> {
+    rustix::fs::fcntl_add_seals(file, seals).map_err(os("fcntl(F_ADD_SEALS)"))
+}
+
+/// Leaves it to the mappings that there are to write to a memfd, which keeps its length.
+pub(crate) fn seal_writing(file: BorrowedFd<'_>) -> Result<(), Error> {
+    rustix::fs::fcntl_add_seals(file, WRITTEN_HERE).map_err(|errno| match errno {
+        Errno::INVAL => Error::Unsupported { what: "F_SEAL_FUTURE_WRITE", advice: "run on Linux 5.1 or later" },
+        errno => os("fcntl(F_ADD_SEALS)")(errno),
+    })
 }
 
 const MEMFD: MemfdFlags = MemfdFlags::CLOEXEC.union(MemfdFlags::ALLOW_SEALING);
@@ -63,8 +82,17 @@ fn huge_memfd(length: usize, pages: &Pages) -> Option<OwnedFd> {
 
 /// Whether nobody can change the length of a file any more.
 pub(crate) fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    has_seals(file, SEALS)
+}
+
+/// Whether, besides, nobody can write to it who could not before it was sealed.
+pub(crate) fn is_sealed_for_writing(file: BorrowedFd<'_>) -> bool {
+    has_seals(file, WRITTEN_HERE)
+}
+
+fn has_seals(file: BorrowedFd<'_>, expected: SealFlags) -> bool {
     // Only memory has seals at all.
-    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(expected))
 }
 
 /// Gives the file its length and every one of its pages now, so that no later access can fail for want of memory.

@@ -8,15 +8,18 @@ use core::ptr::{NonNull, null_mut};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mmap, mmap_anonymous, msync, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MremapFlags, MsyncFlags, ProtFlags, madvise, mmap, mmap_anonymous, mremap_fixed, msync, munmap,
+};
 
+use super::pages::Span;
 use super::{file, numa, os, pages, smaps};
 use crate::error::Error;
 use crate::pages::{MemoryReport, Pages};
 use crate::sync::{Ordering, PlainAtomicU32, PlainAtomicU64};
 use crate::sys::process::ForkMark;
 
-/// A shared mapping of a whole file. It does not survive `fork`: a child has no mapping, and keeps no lock through it.
+/// A shared mapping of a whole file, or of two side by side. It does not survive `fork`: a child has no mapping, and keeps no lock through it.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<c_void>,
@@ -49,6 +52,55 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Maps `boundary` bytes of `front`, readable and writable, and `back` behind them, up to `length` bytes in all.
+    pub(crate) fn of_two(
+        front: BorrowedFd<'_>,
+        boundary: usize,
+        back: Back<'_>,
+        length: usize,
+        pages: &Pages,
+    ) -> Result<Self, Error> {
+        let mark = ForkMark::here()?;
+        let _node = numa::prefer(pages.node)?;
+        let populate = if pages.prefault { MapFlags::POPULATE } else { MapFlags::empty() };
+        let flags = MapFlags::SHARED | MapFlags::FIXED | populate;
+        let span = Span::always(length, pages)?;
+        let (begin, rest) = (span.base(), length - boundary);
+        // SAFETY: over the beginning of what was set aside for it.
+        unsafe { mmap(begin, boundary, ProtFlags::READ | ProtFlags::WRITE, flags, front, 0) }.map_err(os("mmap"))?;
+        let middle = begin.wrapping_byte_add(boundary);
+        match back {
+            Back::ReadOnly(file) => {
+                // SAFETY: over the rest of what was set aside.
+                unsafe { mmap(middle, rest, ProtFlags::READ, flags, file, 0) }.map_err(os("mmap"))?
+            }
+            Back::Writable(other) => {
+                assert_eq!(other.length, rest, "it is the whole of that file");
+                // Of the length 0, it is copied, and stays where it is.
+                // SAFETY: over the rest of what was set aside; the other mapping does not change.
+                unsafe { mremap_fixed(other.base.as_ptr(), 0, rest, MremapFlags::MAYMOVE, middle) }
+                    .map_err(os("mremap"))?
+            }
+        };
+        let base = span.give_up();
+        let mapping = Self { base, length, mark };
+        // SAFETY: exactly the mappings made above; the advice concerns children only.
+        unsafe { madvise(begin, length, Advice::LinuxDontFork) }.map_err(os("madvise(MADV_DONTFORK)"))?;
+        if pages.prefault && matches!(back, Back::Writable(_)) {
+            // Before Linux 5.14, the first accesses fault instead.
+            // SAFETY: exactly the mapping made above, and no byte of it changes.
+            let _ = unsafe { madvise(middle, rest, Advice::LinuxPopulateWrite) };
+        }
+        // SAFETY: exactly the mappings made above.
+        unsafe { pages::prepare(base, length, pages) }?;
+        Ok(mapping)
+    }
+
+    /// Whether it is there: not so in a child of the process that made it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.mark.is_ours()
+    }
+
     /// The first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base.cast()
@@ -75,6 +127,15 @@ impl Drop for Mapping {
             let _ = unsafe { munmap(self.base.as_ptr(), self.length) };
         }
     }
+}
+
+/// What lies behind the file that a mapping begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Back<'m> {
+    /// A file, to be read only.
+    ReadOnly(BorrowedFd<'m>),
+    /// What another mapping leads to, as it does: the file may be closed to new ones.
+    Writable(&'m Mapping),
 }
 
 /// A mapping that can only be read, made to ask the kernel about what is mapped there; of `length` bytes, a page at least.

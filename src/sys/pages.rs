@@ -24,20 +24,31 @@ pub(crate) struct Span {
 impl Span {
     /// Sets addresses aside if it matters where a mapping begins; else the kernel may choose.
     pub(crate) fn reserve(length: usize, pages: &Pages) -> Result<Option<Self>, Error> {
+        let align = Self::alignment(pages)?;
+        if align <= rustix::param::page_size() { Ok(None) } else { Self::aligned(length, align).map(Some) }
+    }
+
+    /// Sets addresses aside in any case.
+    pub(crate) fn always(length: usize, pages: &Pages) -> Result<Self, Error> {
+        Self::aligned(length, Self::alignment(pages)?.max(rustix::param::page_size()))
+    }
+
+    fn alignment(pages: &Pages) -> Result<usize, Error> {
         if !pages.align.is_power_of_two() {
             return Err(Error::InvalidAlignment { align: pages.align });
         }
-        let align = pages.align.max(if pages.are_huge() { huge_page_size() } else { 1 });
-        if align <= rustix::param::page_size() {
-            return Ok(None);
-        }
+        Ok(pages.align.max(if pages.are_huge() { huge_page_size() } else { 1 }))
+    }
+
+    fn aligned(length: usize, align: usize) -> Result<Self, Error> {
         let invalid = || Error::InvalidAlignment { align };
         let length = length.next_multiple_of(rustix::param::page_size());
         let whole = length.checked_add(align).filter(|whole| *whole <= isize::MAX as usize).ok_or_else(invalid)?;
         // SAFETY: a fresh mapping at an address of the kernel's choice overlays nothing.
         let base =
             unsafe { mmap_anonymous(null_mut(), whole, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE) };
-        let base = base.map_err(|_| invalid())?;
+        let base =
+            base.map_err(|errno| if align > rustix::param::page_size() { invalid() } else { os("mmap")(errno) })?;
         let before = base.addr().next_multiple_of(align) - base.addr();
         let start = base.wrapping_byte_add(before);
         if before > 0 {
@@ -49,7 +60,7 @@ impl Span {
             // SAFETY: the end of it, as above.
             let _ = unsafe { munmap(start.wrapping_byte_add(length), after) };
         }
-        Ok(Some(Self { base: NonNull::new(start).ok_or_else(invalid)?, length }))
+        Ok(Self { base: NonNull::new(start).ok_or_else(invalid)?, length })
     }
 
     /// The first address.
@@ -57,9 +68,9 @@ impl Span {
         self.base.as_ptr()
     }
 
-    /// Leaves the addresses to what was mapped over all of them.
-    pub(crate) fn give_up(self) {
-        core::mem::forget(self);
+    /// Leaves the addresses to what was mapped over all of them; the first one.
+    pub(crate) fn give_up(self) -> NonNull<c_void> {
+        core::mem::ManuallyDrop::new(self).base
     }
 }
 
@@ -89,7 +100,7 @@ pub(crate) fn map_at<E>(
 /// Makes the pages of a mapping what was asked for, as far as it takes no part in making the mapping.
 ///
 /// # Safety
-/// The range is one mapping, or an attachment, of this process, readable and writable.
+/// The range consists of mappings, or is an attachment, of this process, and can be read.
 pub(crate) unsafe fn prepare(base: NonNull<c_void>, length: usize, pages: &Pages) -> Result<(), Error> {
     if pages.are_huge() {
         // What comes of either is seen in the end: a kernel without transparent huge pages refuses the first, one before

@@ -8,8 +8,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use libtest_mimic::{Completion, Failed};
 
 use crate::{
-    Outcome, disk, exhaustion, life, memory, observer, passing, places, races, remote, segment, truncation, users,
-    watchdog,
+    Outcome, disk, exhaustion, life, memory, observer, one_way, passing, places, races, remote, segment, truncation,
+    users, watchdog,
 };
 
 /// The part of a child, and what it is about.
@@ -44,6 +44,7 @@ pub(crate) fn run() -> ExitCode {
         remote::PARTS,
         segment::PARTS,
         passing::PARTS,
+        one_way::PARTS,
         truncation::PARTS,
         memory::PARTS,
         observer::PARTS,
@@ -82,8 +83,13 @@ pub(crate) fn play(part: &str, subject: &str) -> Outcome {
 
 /// Has a child play a part to its end, with a socket as its standard input.
 pub(crate) fn play_over(part: &str, socket: std::os::unix::net::UnixStream) {
-    let status = command(part, "").stdin(std::os::fd::OwnedFd::from(socket)).status().expect("another process");
+    let status = start_over(part, socket).wait().expect("it is ours");
     assert!(status.success(), "it failed, see above: {status}");
+}
+
+/// Starts a child, with a socket as its standard input.
+pub(crate) fn start_over(part: &str, socket: std::os::unix::net::UnixStream) -> Child {
+    command(part, "").stdin(std::os::fd::OwnedFd::from(socket)).stdout(Stdio::null()).spawn().expect("another process")
 }
 
 /// A child that is spoken to: it is asked for a line, and answers with one.

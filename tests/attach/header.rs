@@ -156,7 +156,7 @@ fn what_contradicts_in_it_is_named(subject: &Subject) {
     let cases = [
         (FLAVOR, 0, "flavor"),
         (FLAVOR, 3, "flavor"),
-        (FLAGS, 8, "flags"),
+        (FLAGS, 16, "flags"),
         (FLAGS, u64::MAX, "flags"),
         (CAPACITY, 0, "capacity"),
         (CAPACITY, u64::MAX, "capacity"),

@@ -15,6 +15,7 @@ mod memory;
 mod mount;
 mod names;
 mod observer;
+mod one_way;
 mod passing;
 mod payload;
 mod places;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         ("disk", disk::CASES),
         ("remote", remote::CASES),
         ("passing", passing::CASES),
+        ("one_way", one_way::CASES),
         ("segment", segment::CASES),
         ("truncation", truncation::CASES),
         ("memory", memory::CASES),

@@ -50,7 +50,7 @@ fn a_channel_passed_to_another_process_works() {
 }
 
 /// Sends these descriptors with that byte.
-fn send(socket: &UnixStream, byte: u8, fds: &[BorrowedFd<'_>]) {
+pub(crate) fn send(socket: &UnixStream, byte: u8, fds: &[BorrowedFd<'_>]) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));

@@ -253,7 +253,7 @@ fn where_it_is_full(_: &str) -> Result<(), String> {
         for _ in 0..2 {
             works(&channel);
         }
-        assert_eq!(needs("more", 1), (8192, 0));
+        assert_eq!(needs("more", 1), (12288, 0));
         // The lease of a segment needs a page there, whatever the segment's own size.
         assert_eq!(needs("sysv:private", 5000), (4096, 0));
         others_work();

@@ -156,8 +156,8 @@ fn a_waiting_call_takes_what_is_there<F: Kind>(setup: Setup) {
 fn a_role_has_one_holder(setup: Setup) {
     let open = setup.open::<u64, Spsc>(4);
     let (tx, rx) = (open.sender(), open.receiver());
-    for channel in [open.sending(), open.receiving()] {
-        let errors = [(Role::Sender, channel.sender().err()), (Role::Receiver, channel.receiver().err())];
+    for (sending, receiving) in [(open.sending(), open.sending()), (open.also_sending(), open.receiving())] {
+        let errors = [(Role::Sender, sending.sender().err()), (Role::Receiver, receiving.receiver().err())];
         for (expected, error) in errors {
             let error = error.expect("the role is taken");
             let text = error.to_string();
@@ -177,8 +177,8 @@ fn a_role_is_free_again_after_a_clean_drop<F: Kind>(setup: Setup) {
     let open = setup.open::<u64, F>(4);
     for _ in 0..50 {
         drop((open.sender(), open.receiver()));
-        // Either side may open either end.
-        let (rx, tx) = (open.sending().receiver().unwrap(), open.receiving().sender().unwrap());
+        // Either side may open either end, unless the channel is one-way.
+        let (rx, tx) = (open.sending().receiver().unwrap(), open.also_sending().sender().unwrap());
         tx.send(1).unwrap();
         assert_eq!(rx.recv(), Ok(1));
     }

@@ -33,7 +33,8 @@ pub(crate) const TAIL: u64 = 4352;
 pub(crate) const HEAD: u64 = 4480;
 pub(crate) const RECEIVER_EVENT: u64 = 4608;
 pub(crate) const SENDER_EVENT: u64 = 4736;
-pub(crate) const BLOCKS: u64 = 4864;
+pub(crate) const MPMC_PEERS: u64 = 4864;
+pub(crate) const BLOCKS: u64 = 8192;
 
 pub(crate) fn forge(file: &File, offset: u64, value: u64) {
     file.write_all_at(&value.to_le_bytes(), offset).expect("the region is writable");

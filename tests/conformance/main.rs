@@ -2,7 +2,7 @@
 //!
 //! A behaviour is a function of a [`Setup`]; a trial is a behaviour in one setup, named
 //! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only; and on
-//! System V, files and inherited memory every strategy is tried between processes only.
+//! System V, files, one-way and inherited memory every strategy is tried between processes only.
 
 mod asleep;
 mod basics;
@@ -181,6 +181,7 @@ fn trials() -> Vec<Trial> {
             for Behaviour { name, spsc, mpmc } in suite.behaviours {
                 let of_flavors = [(Spsc::NAME, spsc), (Mpmc::NAME, mpmc)];
                 let tried = of_flavors.into_iter().filter_map(|(flavor, run)| Some((flavor, (*run)?)));
+                let tried = tried.filter(|(flavor, _)| setup.backing.carries(flavor));
                 trials.extend(tried.map(|(flavor, run)| trial(flavor, name, run, setup, suite.starts_processes)));
             }
         }

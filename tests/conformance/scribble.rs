@@ -13,7 +13,7 @@ use ringway::{Inspection, Options, Payload};
 use zerocopy::{Immutable, IntoBytes, TryFromBytes};
 
 use crate::flavor::Kind;
-use crate::hostile::{BLOCKS, HEAD, PEERS, RECEIVER_EVENT, SENDER_EVENT, TAIL, forge, read};
+use crate::hostile::{BLOCKS, HEAD, MPMC_PEERS, PEERS, RECEIVER_EVENT, SENDER_EVENT, TAIL, forge, read};
 use crate::mpmc::hostile::{SLOT, SLOTS, forged_skips, forged_words};
 use crate::random::Random;
 use crate::setup::{Open, Setup};
@@ -86,7 +86,7 @@ impl Target for Mpmc {
         let (guarded, orphaned) = (HEAD + 8, HEAD + 16);
         let rolls = [RECEIVER_EVENT + 8, SENDER_EVENT + 8];
         // Of the sender, the receiver, and one who never was.
-        let records = (0..3).flat_map(|peer| (0..7).map(move |field| BLOCKS + peer * 128 + field * 8));
+        let records = (0..3).flat_map(|peer| (0..7).map(move |field| MPMC_PEERS + peer * 128 + field * 8));
         let lines = [TAIL, HEAD, guarded, orphaned, RECEIVER_EVENT, SENDER_EVENT];
         lines.into_iter().chain(rolls).chain(records).collect()
     }
@@ -230,7 +230,7 @@ fn a_scribbler_never_stops_a_victim<F: Target>(setup: Setup) {
         3 => RECEIVER_EVENT,
         4 => SENDER_EVENT,
         // The peer table, wherever it is.
-        5 => PEERS + random.next() % 32 * 8 + [0, BLOCKS - PEERS][random.below(2)],
+        5 => PEERS + random.next() % 32 * 8 + [0, MPMC_PEERS - PEERS][random.below(2)],
         _ => F::RING.start + random.next() % ((F::RING.end - F::RING.start) / 8) * 8,
     };
     thread::scope(|scope| {

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
 use std::process::id;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, yield_now};
 
-use ringway::channel_of::{Channel, Flavor, Receiver, Sender};
+use ringway::channel_of::{Channel, Flavor, Receiver, Sender, Spsc};
 use ringway::{Options, Payload, Wait};
+
+use crate::flavor::Kind;
 
 /// Where the region lies, and how the second side comes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) enum Backing {
     Memfd,
     /// An anonymous file; the second side has another descriptor of it.
     Passed,
+    /// Two anonymous files, of which the second side can only read one; it has them over a socket.
+    OneWay,
     /// Memory that children inherit; both sides open their ends through one value.
     Anonymous,
     /// Memory of this process.
@@ -30,8 +35,13 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
-    const ALL: [Self; 7] =
-        [Self::Posix, Self::SystemV, Self::File, Self::Memfd, Self::Passed, Self::Anonymous, Self::Heap];
+    const ALL: [Self; 8] =
+        [Self::Posix, Self::SystemV, Self::File, Self::Memfd, Self::Passed, Self::OneWay, Self::Anonymous, Self::Heap];
+
+    /// Whether it carries channels of that flavor.
+    pub(crate) fn carries(self, flavor: &str) -> bool {
+        self != Self::OneWay || flavor == Spsc::NAME
+    }
 
     /// Whether its bytes can be written behind the channel's back.
     pub(crate) fn has_file(self) -> bool {
@@ -49,9 +59,10 @@ impl Backing {
     }
 
     /// Whether every strategy and both barriers are tried on it. On a disk, which each end keeps busy, one of each does,
-    /// except that every strategy is tried between processes; `RINGWAY_SOAK=1` tries all.
+    /// except that every strategy is tried between processes; nor is it in a one-way memfd, which is a memfd otherwise.
+    /// `RINGWAY_SOAK=1` tries all.
     fn is_main(self) -> bool {
-        self != Self::File || std::env::var_os("RINGWAY_SOAK").is_some()
+        !matches!(self, Self::File | Self::OneWay) || std::env::var_os("RINGWAY_SOAK").is_some()
     }
 
     /// A new one.
@@ -60,7 +71,7 @@ impl Backing {
             Self::Posix => fresh_name(),
             Self::SystemV => "sysv:private".into(),
             Self::File => format!("file:{}/{}", env!("CARGO_TARGET_TMPDIR"), fresh_name()),
-            Self::Memfd | Self::Passed => "memfd:".into(),
+            Self::Memfd | Self::Passed | Self::OneWay => "memfd:".into(),
             Self::Anonymous => "anon:".into(),
             Self::Heap => "heap:".into(),
         }
@@ -75,6 +86,7 @@ impl fmt::Display for Backing {
             Self::File => "file",
             Self::Memfd => "memfd",
             Self::Passed => "passed",
+            Self::OneWay => "oneway",
             Self::Anonymous => "anon",
             Self::Heap => "heap",
         })
@@ -95,6 +107,7 @@ pub(crate) struct Open<T, F: Flavor> {
     creator: Channel<T, F>,
     /// `None` if both sides share one value.
     other: Option<Channel<T, F>>,
+    one_way: bool,
     _file: Option<Scratch>,
 }
 
@@ -145,14 +158,22 @@ impl Setup {
     pub(crate) fn open_with<T: Payload, F: Flavor>(self, options: &Options) -> Open<T, F> {
         let address = self.backing.address();
         let _file = address.strip_prefix("file:").map(|path| Scratch(path.into()));
-        let creator = Channel::<T, F>::create(address, options).expect("a new region");
-        let other = if self.backing == Backing::Passed {
-            let passed = creator.as_fd().and_then(|fd| fd.try_clone_to_owned().ok()).expect("one more descriptor");
-            Some(Channel::from_fd(passed, &self.options()))
-        } else {
-            creator.name().map(|name| Channel::attach(name, &self.options()))
+        let one_way = self.backing == Backing::OneWay;
+        let options = options.clone().one_way(one_way);
+        let creator = Channel::<T, F>::create(address, &options).expect("a new region");
+        let other = match self.backing {
+            Backing::Passed => {
+                let passed = creator.as_fd().and_then(|fd| fd.try_clone_to_owned().ok()).expect("one more descriptor");
+                Some(Channel::from_fd(passed, &self.options()))
+            }
+            Backing::OneWay => {
+                let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+                creator.send_fd(&ours).expect("room in the socket");
+                Some(Channel::receive_fd(&theirs, &self.options()))
+            }
+            _ => creator.name().map(|name| Channel::attach(name, &self.options())),
         };
-        Open { creator, other: other.map(|other| other.expect("a region")), _file }
+        Open { creator, other: other.map(|other| other.expect("a region")), one_way, _file }
     }
 
     /// Creates a channel and opens its ends, one from each side.
@@ -171,6 +192,11 @@ impl<T: Payload, F: Flavor> Open<T, F> {
     /// The side that holds the receiving end.
     pub(crate) fn receiving(&self) -> &Channel<T, F> {
         self.other.as_ref().unwrap_or(&self.creator)
+    }
+
+    /// The side that could hold the sending end as well: the other one, unless the channel is one-way.
+    pub(crate) fn also_sending(&self) -> &Channel<T, F> {
+        if self.one_way { self.sending() } else { self.receiving() }
     }
 
     pub(crate) fn sender(&self) -> Sender<T, F> {

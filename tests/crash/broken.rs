@@ -20,7 +20,7 @@ use crate::world::{Backing, Numbered, Wide, World, fresh_name, options, prefix_o
 /// Offsets in a region, as docs/LAYOUT.md gives them.
 const TAIL: u64 = 4352;
 const HEAD: u64 = TAIL + 128;
-const BLOCKS: u64 = TAIL + 512;
+const BLOCKS: u64 = 8192;
 /// Bytes of a count, which precedes the messages of a block.
 const COUNT: u64 = 8;
 

@@ -75,7 +75,7 @@ impl Drop for Usage {
 }
 
 /// The words of a mapping, to be used no longer than it.
-fn memory(mapping: &Mapping) -> Memory {
+pub(super) fn memory(mapping: &Mapping) -> Memory {
     // SAFETY: the mapping is page-aligned and as long as said, which is at least two pages of a region; whoever calls keeps
     // it beside what is returned; and its bytes are accessed through `Memory` only.
     #[allow(unsafe_code)]

@@ -3,6 +3,7 @@
 mod anon;
 mod file;
 mod heap;
+mod one_way;
 mod sysv;
 
 use core::fmt;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use self::anon::AnonymousStore;
 pub(super) use self::file::FileStore;
 use self::heap::HeapStore;
+use self::one_way::OneWayStore;
 use self::sysv::SegmentStore;
 pub(crate) use self::sysv::addresses as segments;
 use super::header::Page;
@@ -103,6 +105,11 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The descriptor of the file that its blocks lie in, if that is another one.
+    fn blocks(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Whether no peer can truncate it, which would end a reader of its mapping.
     fn is_sealed(&self) -> bool {
         true
@@ -174,6 +181,8 @@ pub(crate) struct Plan<'p> {
     pub(super) page: &'p Page,
     /// What it is made of.
     pub(super) pages: &'p Pages,
+    /// Whether nobody but its maker will write the blocks; memfds only.
+    pub(super) one_way: bool,
 }
 
 /// Makes new memory, which appears under its name with its header in it, all at once.
@@ -182,6 +191,7 @@ pub(super) fn create(address: &Address, plan: &Plan<'_>) -> Result<Arc<dyn Store
         Place::Posix(name) => Arc::new(FileStore::create(Entry::of_name(name), plan)?),
         Place::SystemV(key) => Arc::new(SegmentStore::create(key, plan)?),
         Place::File(path) => Arc::new(FileStore::create(Entry::of_path(path)?, plan)?),
+        Place::Memfd if plan.one_way => Arc::new(OneWayStore::create(plan)?),
         Place::Memfd => Arc::new(FileStore::create_anonymous(plan)?),
         Place::Anonymous => Arc::new(AnonymousStore::create(plan)?),
         Place::Heap => Arc::new(HeapStore::create(plan)?),
@@ -202,9 +212,13 @@ pub(crate) fn find(address: &Address, access: Access) -> Result<Arc<dyn Store>, 
     })
 }
 
-/// The memory behind a descriptor.
-pub(super) fn from_fd(fd: OwnedFd) -> Result<Arc<dyn Store>, Error> {
-    Ok(Arc::new(FileStore::from_fd(fd)?))
+/// The memory behind a descriptor, or behind one and that of its blocks.
+pub(super) fn from_fd(fd: OwnedFd, blocks: Option<OwnedFd>) -> Result<Arc<dyn Store>, Error> {
+    let store = FileStore::from_fd(fd)?;
+    Ok(match blocks {
+        Some(blocks) => Arc::new(OneWayStore::from_parts(store, blocks)?),
+        None => Arc::new(store),
+    })
 }
 
 /// A role taken: the memory, and the lease that lasts as long as this value.

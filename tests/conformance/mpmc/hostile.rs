@@ -9,7 +9,7 @@ use ringway::{
     Fault, Inspection, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 
-use crate::hostile::{BLOCKS, HEAD, RECEIVER_EVENT, SENDER_EVENT, Side, TAIL, forge, read};
+use crate::hostile::{HEAD, MPMC_PEERS, RECEIVER_EVENT, SENDER_EVENT, Side, TAIL, forge, read};
 use crate::message::numbered;
 use crate::random::Random;
 use crate::setup::{Open, Setup};
@@ -38,7 +38,7 @@ pub(crate) const WAITING: &[Behaviour] =
 /// Peer records that every channel here has.
 const TABLE: usize = 4;
 /// Offset of the first slot.
-pub(crate) const SLOTS: u64 = BLOCKS + TABLE as u64 * 128;
+pub(crate) const SLOTS: u64 = MPMC_PEERS + TABLE as u64 * 128;
 /// Bytes of a slot for up to 48 bytes of payload.
 pub(crate) const SLOT: u64 = 64;
 const SKIP: u64 = 8;
@@ -237,7 +237,7 @@ fn a_forged_count_of_quarantines_is_no_panic(setup: Setup) {
     let open = open::<u64>(setup);
     let (tx, rx) = (open.sender(), open.receiver());
     // In the sender's own record, and its next slot looks quarantined.
-    forge(&open.file(), BLOCKS + SENDER * 128 + 48, u64::MAX);
+    forge(&open.file(), MPMC_PEERS + SENDER * 128 + 48, u64::MAX);
     forge(&open.file(), slot(0) + SKIP, word(1, SENDER, QUARANTINED));
     for number in 0..20 {
         let _ = tx.try_send(number);
