@@ -161,7 +161,7 @@ impl Peers for Nobody {
 #[should_panic]
 fn a_ring_that_publishes_before_it_writes_is_found_out() {
     explore(|| {
-        let heap = crate::sys::heap::Heap::new(2 * PAGE).unwrap();
+        let heap = crate::sys::heap::Heap::new(3 * PAGE).unwrap();
         let memory = heap.memory();
         let heap = loom::sync::Arc::new(heap);
         let writer = {
