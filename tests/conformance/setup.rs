@@ -58,11 +58,9 @@ impl Backing {
         self.has_name() || self.has_file()
     }
 
-    /// Whether every strategy and both barriers are tried on it. On a disk, which each end keeps busy, one of each does,
-    /// except that every strategy is tried between processes; nor is it in a one-way memfd, which is a memfd otherwise.
-    /// `RINGWAY_SOAK=1` tries all.
+    /// Whether every strategy and both barriers are tried on it: not on a one-way memfd, which is a memfd otherwise.
     fn is_main(self) -> bool {
-        !matches!(self, Self::File | Self::OneWay) || std::env::var_os("RINGWAY_SOAK").is_some()
+        self != Self::OneWay
     }
 
     /// A new one.
