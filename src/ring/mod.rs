@@ -8,6 +8,7 @@ use crate::error::Fault;
 use crate::layout::Geometry;
 use crate::memory::{Anchor, Memory};
 
+mod lag;
 pub(crate) mod mpmc;
 pub(crate) mod spsc;
 

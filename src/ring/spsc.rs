@@ -34,8 +34,8 @@ use static_assertions::const_assert;
 use crate::error::Fault;
 use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::{Anchor, Memory};
-use crate::ring::{Consume, Peers, PopError, Produce, PushError};
-use crate::sync::{AtomicU64, Ordering, spin_loop};
+use crate::ring::{Consume, Peers, PopError, Produce, PushError, lag};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The block of a payload type.
 const fn block<T>() -> Block {
@@ -44,8 +44,6 @@ const fn block<T>() -> Block {
 
 /// How far the producer asks for lines ahead, in bytes: of 1 to 12 lines, 4 were best (docs/PROTOCOL.md).
 const AHEAD: usize = 4 * LINE;
-/// log2 of the pauses that a consumer makes at most before it says *empty* while messages stream in.
-const LAG_MAX: u32 = if cfg!(loom) { 0 } else { 4 };
 
 /// The block that a side is in. Private to it, so it is always in range.
 #[derive(Debug)]
@@ -195,8 +193,8 @@ pub(crate) struct Consumer<T> {
     published: Cell<u64>,
     /// The number at which the ring was last found empty.
     emptied: Cell<u64>,
-    /// log2 of the pauses to make before saying *empty*; see [`Consumer::look_again`].
-    lag: Cell<u32>,
+    /// See [`lag::pause`].
+    lag: Cell<u64>,
     geometry: Geometry,
 }
 
@@ -478,25 +476,16 @@ impl<T> Consumer<T> {
 
     /// After a pause, if messages have been streaming in; else, or in vain, says why `count` says of no message that it
     /// is there.
-    ///
-    /// A consumer that catches up with each message takes the line away from the producer while it writes the next one,
-    /// and both become slow. One that lets some messages gather does not. The pause grows while more than one message
-    /// comes between two empty moments, and shrinks otherwise, so an exchange of single messages never pays it, and
-    /// neither does an idle ring.
     #[cold]
     #[inline(never)]
     fn look_again(&self, memory: Memory, count: u64) -> Result<u64, PopError> {
         let (next, place) = (self.next.get(), self.place.get());
         let mut count = count;
         if count <= next {
-            let streams = next.wrapping_sub(self.emptied.replace(next)) > 1;
-            let lag = if streams { (self.lag.get() + 1).min(LAG_MAX) } else { self.lag.get().saturating_sub(1) };
-            self.lag.set(lag);
-            if lag == 0 {
+            let came = next.wrapping_sub(self.emptied.replace(next));
+            self.lag.set(lag::pause(self.lag.get(), came));
+            if self.lag.get() == 0 {
                 return Err(PopError::Empty);
-            }
-            for _ in 0..1_u32 << lag {
-                spin_loop();
             }
             // Acquire: the publish edge.
             count = place.count(&memory).load(Ordering::Acquire);

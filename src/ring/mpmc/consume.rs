@@ -10,15 +10,13 @@ use super::{
 use crate::error::Fault;
 use crate::layout::Geometry;
 use crate::memory::Anchor;
-use crate::ring::{Consume, Peers, PopError};
+use crate::ring::{Consume, Peers, PopError, lag};
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
 /// Looks at a slot that is being written before it is passed over: some microseconds ...
 const PATIENCE: u64 = if cfg!(loom) { 1 } else { 128 };
 /// ... and one more for so many bytes of payload.
 const BYTES_A_LOOK: u64 = 32;
-/// log2 of the pauses that a consumer makes at most before it says *empty* while messages stream in.
-const LAG_MAX: u64 = if cfg!(loom) { 0 } else { 4 };
 
 /// The consuming side: any number of them, in any number of processes.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub(crate) struct Consumer<T> {
     next: PlainAtomicU64,
     /// The ticket at which this handle last found the ring empty.
     emptied: PlainAtomicU64,
-    /// log2 of the pauses to make before saying *empty*; see [`Consumer::lags`].
+    /// See [`lag::pause`].
     lag: PlainAtomicU64,
     /// Messages under guard. Other handles, clones of this one among them, are waited for at the end of the stream.
     guards: PlainAtomicU64,
@@ -240,25 +238,13 @@ impl<T> Consumer<T> {
     }
 
     /// Makes a pause at the frontier, if messages have been streaming in; says whether it did.
-    ///
-    /// A consumer that catches up with each message takes the line away from the producer while it writes the next one,
-    /// and both go at a third of their speed. One that lets a few messages gather does not. The pause grows while more
-    /// than one message comes between two empty moments, and shrinks otherwise, so an exchange of single messages never
-    /// pays it, and neither does an idle ring.
     fn lags(&self, ticket: u64) -> bool {
         // Relaxed: hints to itself.
-        let streams = ticket.wrapping_sub(self.emptied.load(Ordering::Relaxed)) > 1;
-        let lag = self.lag.load(Ordering::Relaxed);
-        let lag = if streams { (lag + 1).min(LAG_MAX) } else { lag.saturating_sub(1) };
+        let came = ticket.wrapping_sub(self.emptied.load(Ordering::Relaxed));
+        let lag = lag::pause(self.lag.load(Ordering::Relaxed), came);
         self.emptied.store(ticket, Ordering::Relaxed);
         self.lag.store(lag, Ordering::Relaxed);
-        if lag == 0 {
-            return false;
-        }
-        for _ in 0..1_u32 << lag {
-            spin_loop();
-        }
-        true
+        lag > 0
     }
 
     /// The ticket behind `ticket`, or a later one if everything before that was delivered.
