@@ -130,7 +130,7 @@ impl Memory {
 
     /// Asks for the line around `offset` in order to write to it. A hint: it touches nothing, wherever it leads.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, offset: usize) {
+    pub(crate) fn prefetch_to_write(&self, offset: usize) {
         let line = self.base.as_ptr().wrapping_add(offset);
         // Not `_mm_prefetch`, which becomes a prefetch for reading unless the target is known to have this one. Every
         // 64-bit x86 processor takes it, if only as a no-op.
@@ -143,6 +143,23 @@ impl Memory {
         // SAFETY: a prefetch has no effect on memory, and never faults.
         unsafe {
             core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        let _ = line;
+    }
+
+    /// As [`Memory::prefetch_to_write`], in order to read.
+    #[inline(always)]
+    pub(crate) fn prefetch_to_read(&self, offset: usize) {
+        let line = self.base.as_ptr().wrapping_add(offset);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch has no effect on memory, and never faults.
+        unsafe {
+            core::arch::asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a prefetch has no effect on memory, and never faults.
+        unsafe {
+            core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         }
         let _ = line;
     }
@@ -218,18 +235,30 @@ mod units {
     unit!(AtomicU32, u32, store_4, load_4);
     unit!(AtomicU64, u64, store_8, load_8);
 
-    /// From here on, 8 bytes at a time are too many instructions, and fill the store buffer with too few lines.
+    /// From here on, a message is read 16 bytes at a time.
+    ///
+    /// Not written: the caller's stores are still on their way when a message is copied in, and then two of them do not
+    /// come out as one. And not earlier, because a smaller message is rather left in registers (docs/PROTOCOL.md).
     #[cfg(target_arch = "x86_64")]
-    const BULK: usize = 256;
+    const BULK: usize = 512;
 
-    /// Copies the front of a large payload, and says how many bytes: a multiple of 64, the same for every payload of
+    /// Copies no front of any payload in bulk.
+    ///
+    /// # Safety
+    /// None; like its counterpart.
+    #[inline(always)]
+    unsafe fn never_in_bulk(_: *mut u8, _: *const u8, _: usize) -> usize {
+        0
+    }
+
+    /// Reads the front of a large payload, and says how many bytes: a multiple of 64, the same for every payload of
     /// this size.
     ///
     /// To the compiler, as to a reader of this code, it is so many Relaxed accesses of 8 bytes; that the processor joins
     /// two of them changes nothing that they promise.
     ///
     /// # Safety
-    /// `size` bytes can be read at `from` and written at `to`, and whichever side is shared is aligned to 8.
+    /// `size` bytes can be read at `from`, which is aligned to 8, and written at `to`.
     #[inline(always)]
     unsafe fn in_bulk(to: *mut u8, from: *const u8, size: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
@@ -268,7 +297,7 @@ mod units {
     }
 
     macro_rules! copy {
-        ($name:ident, $one:ident, $two:ident, $four:ident, $eight:ident) => {
+        ($name:ident, $one:ident, $two:ident, $four:ident, $eight:ident, $bulk:ident) => {
             /// # Safety
             /// The shared side leads to `stride(size_of::<T>())` mapped bytes, aligned to that or to 8, whichever is
             /// less; the private side to `size_of::<T>()` bytes that may be read or written.
@@ -287,7 +316,7 @@ mod units {
                     4 => unsafe { $four(to, from, size) },
                     stride => {
                         // SAFETY: the caller's promise is the one that is asked for.
-                        let mut done = unsafe { in_bulk(to, from, size) };
+                        let mut done = unsafe { $bulk(to, from, size) };
                         while done < stride {
                             let length = if size - done < 8 { size - done } else { 8 };
                             // SAFETY: `done < size`, so it lies in both sides.
@@ -306,13 +335,15 @@ mod units {
         (@from copy_out) => { *mut u8 };
     }
 
-    copy!(copy_in, store_1, store_2, store_4, store_8);
-    copy!(copy_out, load_1, load_2, load_4, load_8);
+    copy!(copy_in, store_1, store_2, store_4, store_8, never_in_bulk);
+    copy!(copy_out, load_1, load_2, load_4, load_8, in_bulk);
 }
 
 #[cfg(loom)]
 impl Memory {
-    pub(crate) fn prefetch(&self, _: usize) {}
+    pub(crate) fn prefetch_to_write(&self, _: usize) {}
+
+    pub(crate) fn prefetch_to_read(&self, _: usize) {}
 
     /// # Safety
     /// As in the normal build.

@@ -8,7 +8,7 @@
 use crate::sync::spin_loop;
 
 /// log2 of the pauses at most: the least that gives most of what there is to gain (docs/PROTOCOL.md).
-const MAX: u64 = if cfg!(loom) { 0 } else { 4 };
+const MAX: u64 = if cfg!(loom) { 0 } else { 5 };
 
 /// Makes the pause of a consumer that finds the ring empty, so many messages after the last time, and whose lag was `lag`
 /// then. Its lag from now on, 0 if there was no pause.

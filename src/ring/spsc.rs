@@ -17,13 +17,16 @@
 //! * **take edge**: head := h + 1 (Release), after the payload was copied out; read (Acquire) by the producer, before it
 //!   overwrites. The store is the commit: killed before it, the consumer has not received.
 //! * Counts only grow, over all laps, so the count of an older lap is never taken for this lap's: it is at most h.
-//! * `tail` is a hint, stored when the producer leaves a block, or at the end of a batch: it never passes the true
-//!   position, which lies in the block that it points into, or (killed in between) as many blocks behind as were written.
+//! * `tail` := first message of the block that the producer is in (Release), after the counts of all blocks before that;
+//!   read (Acquire) by a consumer among many messages, which then copies all of them without a look at their counts, and
+//!   without asking for a line that the producer may be writing to. Late by as many blocks as a batch has, or (killed in
+//!   between) had, so what it does not speak of is found by the counts.
 //!
 //! # What a hostile peer can do
 //!
 //! Own positions are private. A count is used only if it lies between h and the end of the block, and a head only if it
-//! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`], and no address ever depends on it.
+//! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`]. A tail is used by the consumer only if it
+//! lies between h and h + capacity, else the counts decide. No address ever depends on any of them.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -43,7 +46,13 @@ const fn block<T>() -> Block {
 }
 
 /// How far the producer asks for lines ahead, in bytes: of 1 to 12 lines, 4 were best (docs/PROTOCOL.md).
-const AHEAD: usize = 4 * LINE;
+const AHEAD_TO_WRITE: usize = 4 * LINE;
+
+/// How far the consumer does, in a batch: more than the processor has in flight by itself.
+const AHEAD_TO_READ: usize = 8 * LINE;
+
+/// How many blocks a consumer goes on by the counts before it looks at `tail`: 4 to 64 are alike (docs/PROTOCOL.md).
+const DISTANCE: u64 = if cfg!(loom) { 0 } else { 16 };
 
 /// The block that a side is in. Private to it, so it is always in range.
 #[derive(Debug)]
@@ -105,6 +114,18 @@ impl<T> Place<T> {
     #[inline(always)]
     fn left(&self, number: u64) -> u64 {
         self.edge.wrapping_sub(number)
+    }
+
+    /// Offset of what lies `distance` bytes behind the start of this block, in a ring that ends at offset `end`.
+    #[inline(always)]
+    fn ahead(&self, distance: usize, end: usize) -> usize {
+        let offset = self.block + distance;
+        if offset < end { offset } else { offset - end + BLOCKS }
+    }
+
+    /// Messages that may lie in the blocks up to `distance` bytes behind the start of one, and in the block there.
+    const fn within(distance: usize) -> u64 {
+        ((distance / block::<T>().size + 2) * Self::MESSAGES) as u64
     }
 
     /// Messages from `number` to the end of the block, if its first ones are done already; else 0.
@@ -189,8 +210,13 @@ pub(crate) struct Consumer<T> {
     next: Cell<u64>,
     /// Of the next message, or the block before it: a block is left when the next one is looked at.
     place: Cell<Place<T>>,
-    /// First number that is not known to be published, `next` or a later one in its block or at the end of that.
+    /// First message that takes more than being copied: the first one of the next block, or the one at `published`,
+    /// whichever comes first; `next <= stop`.
+    stop: Cell<u64>,
+    /// First number that is not known to be published, `stop <= published`.
     published: Cell<u64>,
+    /// From this number on, there may have come enough for a look at `tail`.
+    distant: Cell<u64>,
     /// The number at which the ring was last found empty.
     emptied: Cell<u64>,
     /// See [`lag::pause`].
@@ -295,12 +321,9 @@ impl<T> Producer<T> {
         let place = place.behind(self.end);
         // Ask for the ownership of the lines that will be written soon, so that their transfers overlap. Only where the
         // consumer is known to be done: to take a line away from it would cost more than it gains.
-        const { assert!(AHEAD % LINE == 0) };
-        let messages = ((AHEAD / block::<T>().size + 2) * Place::<T>::MESSAGES) as u64;
-        if self.limit.get().wrapping_sub(next) > messages {
-            let start = place.block + AHEAD;
-            for line in (start..start + block::<T>().size).step_by(LINE) {
-                memory.prefetch(if line < self.end { line } else { line - self.end + BLOCKS });
+        if self.limit.get().wrapping_sub(next) > Place::<T>::within(AHEAD_TO_WRITE) {
+            for line in (AHEAD_TO_WRITE..AHEAD_TO_WRITE + block::<T>().size).step_by(LINE) {
+                memory.prefetch_to_write(place.ahead(line, self.end));
             }
         }
         place
@@ -351,19 +374,19 @@ impl<T> Consume<T> for Consumer<T> {
     unsafe fn resume(anchor: Anchor, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
         let memory = anchor.memory()?;
         let head = memory.word(HEAD).load(Ordering::Acquire);
-        let [next, published, emptied] = [head; 3].map(Cell::new);
         let place = Cell::new(Place::of(head, geometry));
-        Ok(Self { anchor, next, place, published, emptied, lag: Cell::new(0), geometry: *geometry })
+        let [next, stop, published, distant, emptied] = [head; 5].map(Cell::new);
+        Ok(Self { anchor, next, place, stop, published, distant, emptied, lag: Cell::new(0), geometry: *geometry })
     }
 
     #[inline(always)]
     fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
         let memory = self.anchor.memory().map_err(PopError::Fault)?;
         let number = self.next.get();
-        if number == self.published.get() {
-            self.look_at_count(memory)?;
+        if number == self.stop.get() {
+            self.look(memory)?;
         }
-        // SAFETY: the message is published, and lies in the block of `place`, because `published` is at most its edge.
+        // SAFETY: the message is published, and lies in the block of `place`, because it is below `stop`.
         let message = unsafe { memory.load(self.place.get().offset(number)) };
         self.take(memory, number.wrapping_add(1));
         peers.published(&memory, 1);
@@ -383,23 +406,28 @@ impl<T> Consume<T> for Consumer<T> {
         let there = self.look_ahead(memory, messages.len())?;
         let messages = &mut messages[..there];
         // Private until the end: whoever dies before has taken nothing.
-        let (mut next, mut place) = (start, self.place.get());
+        let (mut next, mut place, known) = (start, self.place.get(), self.published.get());
         let (front, wholes) = messages.split_at_mut(place.begun(next).min(there));
         let mut wholes = wholes.chunks_exact_mut(Place::<T>::MESSAGES);
         // SAFETY: so many messages are published, and lie in this block.
         let mut read = unsafe { place.read(memory, &mut next, front, &check) };
+        place = place.from(next, self.geometry.end);
         while let (Ok(()), Some(whole)) = (&read, wholes.next()) {
-            place = place.from(next, self.geometry.end);
+            // Only what is known to be there: to ask for a line that is written to would cost more than it gains.
+            if Place::<T>::MESSAGES > 1 && known.wrapping_sub(next) > Place::<T>::within(AHEAD_TO_READ) {
+                memory.prefetch_to_read(place.ahead(AHEAD_TO_READ, self.geometry.end));
+            }
             // SAFETY: as above.
             read = unsafe { place.read(memory, &mut next, &mut whole[..Place::<T>::MESSAGES], &check) };
+            place = place.from(next, self.geometry.end);
         }
         if read.is_ok() {
-            place = place.from(next, self.geometry.end);
             // SAFETY: as above.
             read = unsafe { place.read(memory, &mut next, wholes.into_remainder(), &check) };
         }
         let taken = next.wrapping_sub(start) as usize;
         self.place.set(place);
+        self.halt(place, next);
         match read {
             Err(fault) if taken == 0 => {
                 self.take(memory, next.wrapping_add(1));
@@ -436,15 +464,25 @@ impl<T> Consumer<T> {
     }
 
     /// How many of the next `wanted` messages are there.
-    ///
-    /// All counts are read before the first message, because then the lines come from the other core side by side.
     #[inline(always)]
     fn look_ahead(&self, memory: Memory, wanted: usize) -> Result<usize, PopError> {
         let next = self.next.get();
-        if wanted > 0 && next == self.published.get() {
-            self.look_at_count(memory)?;
+        if wanted > 0 && next == self.stop.get() {
+            self.look(memory)?;
         }
+        let known = self.published.get().wrapping_sub(next) as usize;
+        if known < wanted { self.look_further(memory, next, wanted) } else { Ok(wanted) }
+    }
+
+    /// As [`Self::look_ahead`], where the next message is there, but not as many as are wanted as far as is known.
+    ///
+    /// All counts are read before the first message, because then the lines come from the other core side by side.
+    #[inline(always)]
+    fn look_further(&self, memory: Memory, next: u64, wanted: usize) -> Result<usize, PopError> {
         let (mut place, mut published) = (self.place.get(), self.published.get());
+        if place.left(next) < published.wrapping_sub(next) {
+            place = Place::of(published, &self.geometry);
+        }
         while published.wrapping_sub(next) < wanted as u64 {
             place = place.from(published, self.geometry.end);
             // Acquire: the publish edge.
@@ -459,42 +497,76 @@ impl<T> Consumer<T> {
         Ok(wanted.min(published.wrapping_sub(next) as usize))
     }
 
-    /// Learns what is published in the block of `next`, which is the next one if all of this one is taken.
+    /// Finds out that the next message, which is at `stop`, is published, and until where it goes on from there.
     #[inline(always)]
-    fn look_at_count(&self, memory: Memory) -> Result<(), PopError> {
-        let next = self.next.get();
+    fn look(&self, memory: Memory) -> Result<(), PopError> {
+        self.learn(memory, self.next.get()).or_else(|count| self.look_again(memory, count))
+    }
+
+    /// As [`Self::look`], for message `next`; or the count of its block, if that says of no message that it is there.
+    #[inline(always)]
+    fn learn(&self, memory: Memory, next: u64) -> Result<(), u64> {
         let place = self.place.get().from(next, self.geometry.end);
         self.place.set(place);
-        // Acquire: the publish edge.
-        let mut count = place.count(&memory).load(Ordering::Acquire);
-        if !is_within(count, next, place.left(next)) {
-            count = self.look_again(memory, count)?;
+        if self.published.get() == next {
+            // Acquire: the publish edge.
+            let count = place.count(&memory).load(Ordering::Acquire);
+            if !is_within(count, next, place.left(next)) {
+                return Err(count);
+            }
+            self.published.set(count);
+            // Larger blocks share lines, so the next count has come already.
+            if block::<T>().size == LINE && next.wrapping_sub(self.distant.get()) < u64::MAX / 2 {
+                self.look_at_tail(memory, next);
+            }
         }
-        self.published.set(count);
+        self.halt(place, next);
         Ok(())
+    }
+
+    /// Sets `stop` for messages from `next` on, which lies in `place`.
+    #[inline(always)]
+    fn halt(&self, place: Place<T>, next: u64) {
+        let plain = self.published.get().wrapping_sub(next).min(place.left(next));
+        self.stop.set(next.wrapping_add(plain));
+    }
+
+    /// Learns of whole blocks of messages by one look, if the producer is that far ahead.
+    #[inline(always)]
+    fn look_at_tail(&self, memory: Memory, next: u64) {
+        self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
+        // SAFETY: `TAIL` lies in every region.
+        let tail = unsafe { memory.word_unchecked(TAIL) };
+        // Acquire: the tail's edge.
+        let tail = tail.load(Ordering::Acquire);
+        let known = self.published.get().wrapping_sub(next);
+        let there = tail.wrapping_sub(next);
+        if known < there && there <= self.geometry.capacity {
+            self.published.set(tail);
+        }
     }
 
     /// After a pause, if messages have been streaming in; else, or in vain, says why `count` says of no message that it
     /// is there.
     #[cold]
     #[inline(never)]
-    fn look_again(&self, memory: Memory, count: u64) -> Result<u64, PopError> {
+    fn look_again(&self, memory: Memory, count: u64) -> Result<(), PopError> {
         let (next, place) = (self.next.get(), self.place.get());
         let mut count = count;
         if count <= next {
             let came = next.wrapping_sub(self.emptied.replace(next));
             self.lag.set(lag::pause(self.lag.get(), came));
-            if self.lag.get() == 0 {
-                return Err(PopError::Empty);
+            if self.lag.get() > 0 {
+                self.distant.set(next);
+                match self.learn(memory, next) {
+                    Ok(()) => return Ok(()),
+                    Err(again) => count = again,
+                }
             }
-            // Acquire: the publish edge.
-            count = place.count(&memory).load(Ordering::Acquire);
+            // Those that come one by one are not worth a look.
+            self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
         }
-        match count {
-            count if is_within(count, next, place.left(next)) => Ok(count),
-            count if count <= next => Err(PopError::Empty),
-            count => Err(PopError::Fault(corrupt_count(place.edge, count))),
-        }
+        if count <= next { Err(PopError::Empty) } else { Err(PopError::Fault(corrupt_count(place.edge, count))) }
     }
 }
 
