@@ -179,20 +179,19 @@ impl Memory {
         unsafe { units::copy_in::<T>(to.as_ptr(), core::ptr::from_ref(value).cast()) }
     }
 
-    /// Loads a `T` in Relaxed units, whose bytes are initialized but may be no valid `T`.
+    /// Loads a `T` to `place` in Relaxed units. Its bytes are initialized then, but may be no valid `T`.
     ///
-    /// Relaxed because the caller has Acquired the word that published the payload.
+    /// Relaxed because the caller has Acquired the word that published the payload. To a place, because a large value
+    /// that is returned is copied once more by every caller.
     ///
     /// # Safety
     /// As [`Memory::store`].
     #[inline(always)]
-    pub(crate) unsafe fn load<T>(&self, offset: usize) -> MaybeUninit<T> {
-        let mut value = MaybeUninit::<T>::uninit();
+    pub(crate) unsafe fn load<T>(&self, offset: usize, place: &mut MaybeUninit<T>) {
         // SAFETY: the offset lies in the mapping, by the caller's promise.
         let from = unsafe { self.base.add(offset) };
-        // SAFETY: `from` leads to a stride of mapped bytes at its alignment; `value` is `size_of::<T>()` writable bytes.
-        unsafe { units::copy_out::<T>(value.as_mut_ptr().cast(), from.as_ptr()) };
-        value
+        // SAFETY: `from` leads to a stride of mapped bytes at its alignment; `place` is `size_of::<T>()` writable bytes.
+        unsafe { units::copy_out::<T>(place.as_mut_ptr().cast(), from.as_ptr()) };
     }
 }
 
@@ -372,14 +371,12 @@ impl Memory {
 
     /// # Safety
     /// As in the normal build; models use payloads of whole words only.
-    pub(crate) unsafe fn load<T>(&self, offset: usize) -> MaybeUninit<T> {
+    pub(crate) unsafe fn load<T>(&self, offset: usize, place: &mut MaybeUninit<T>) {
         assert!(size_of::<T>() % 8 == 0 && stride(size_of::<T>()) == size_of::<T>());
-        let mut value = MaybeUninit::<T>::uninit();
         for i in 0..size_of::<T>() / 8 {
             let word = self.word(offset + 8 * i).load(Ordering::Relaxed);
-            // SAFETY: within `value`.
-            unsafe { value.as_mut_ptr().cast::<u64>().add(i).write_unaligned(word) };
+            // SAFETY: within `place`.
+            unsafe { place.as_mut_ptr().cast::<u64>().add(i).write_unaligned(word) };
         }
-        value
     }
 }

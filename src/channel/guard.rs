@@ -1,6 +1,7 @@
 //! Receiving at least once: a message stays in the channel until it is acknowledged.
 
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::ops::Deref;
 use core::time::Duration;
 use std::time::Instant;
@@ -145,7 +146,8 @@ impl<T: Payload> Receiver<T, Mpmc> {
     }
 
     fn take_guarded(&self) -> Result<Option<Guard<'_, T>>, Fault> {
-        let (raw, taken) = match self.ring.take_guarded(&*self.endpoint) {
+        let mut raw = MaybeUninit::uninit();
+        let taken = match self.ring.take_guarded(&mut raw, &*self.endpoint) {
             Ok(taken) => taken,
             Err(PopError::Empty) => return Ok(None),
             Err(PopError::Fault(fault)) => return Err(fault),

@@ -1,6 +1,7 @@
 //! The receiving end.
 
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
@@ -82,16 +83,23 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        match self.take()? {
-            Some(message) => Ok(message),
-            None => self.take_last(),
+        let mut place = MaybeUninit::uninit();
+        if !self.take(&mut place)? {
+            self.take_last(&mut place)?;
         }
+        // SAFETY: whichever has ended well has left a message there.
+        #[allow(unsafe_code)]
+        Ok(unsafe { place.assume_init() })
     }
 
     /// What `try_recv` does when it has found nothing.
     #[cold]
-    fn take_last(&self) -> Result<T, TryRecvError> {
-        if self.has_ended() { self.take()?.ok_or(TryRecvError::Disconnected) } else { Err(TryRecvError::Empty) }
+    fn take_last(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        match self.has_ended() {
+            true if self.take(place)? => Ok(()),
+            true => Err(TryRecvError::Disconnected),
+            false => Err(TryRecvError::Empty),
+        }
     }
 
     /// Takes back what dead peers left in the ring; whether nothing can come of what other receivers hold.
@@ -105,16 +113,19 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     }
 
     /// One look at the ring, and everything that follows from a message in it.
+    /// Takes a message to `place` if there is one, and says whether there was; it is a valid one then.
+    ///
+    /// To a place, because a large message that is returned is copied once more by every caller.
     #[inline(always)]
-    fn take(&self) -> Result<Option<T>, Fault> {
-        match self.ring.pop(&*self.endpoint) {
-            Ok(raw) => {
+    fn take(&self, place: &mut MaybeUninit<T>) -> Result<bool, Fault> {
+        match self.ring.pop(place, &*self.endpoint) {
+            Ok(()) => {
                 // SAFETY: `pop` has initialized every byte.
                 #[allow(unsafe_code)]
-                let message = unsafe { payload::validate(raw) };
-                message.map(Some).map_err(|_| invalid::<T>())
+                let valid = unsafe { payload::is_valid(place) };
+                if valid { Ok(true) } else { Err(invalid::<T>()) }
             }
-            Err(PopError::Empty) => Ok(None),
+            Err(PopError::Empty) => Ok(false),
             Err(PopError::Fault(fault)) => Err(fault),
         }
     }
@@ -135,16 +146,19 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// ```
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        match self.take()? {
-            Some(message) => Ok(message),
-            None => self.wait_for_message(),
+        let mut place = MaybeUninit::uninit();
+        if !self.take(&mut place)? {
+            self.wait_for_message(&mut place)?;
         }
+        // SAFETY: whichever has ended well has left a message there.
+        #[allow(unsafe_code)]
+        Ok(unsafe { place.assume_init() })
     }
 
     // Not inlined, so that `recv` is small; not cold, because a receiver that is faster than its sender lives here.
     #[inline(never)]
-    fn wait_for_message(&self) -> Result<T, RecvError> {
-        self.take_until(None).map_err(|ended| match ended {
+    fn wait_for_message(&self, place: &mut MaybeUninit<T>) -> Result<(), RecvError> {
+        self.take_until(None, place).map_err(|ended| match ended {
             RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
             RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout => RecvError::Disconnected,
         })
@@ -188,16 +202,24 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
 
     /// Without a deadline (which is one too far to be computed), for ever.
     fn recv_before(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        match self.take()? {
-            Some(message) => Ok(message),
-            None => self.take_until(deadline),
+        let mut place = MaybeUninit::uninit();
+        if !self.take(&mut place)? {
+            self.take_until(deadline, &mut place)?;
         }
+        // SAFETY: whichever has ended well has left a message there.
+        #[allow(unsafe_code)]
+        Ok(unsafe { place.assume_init() })
     }
 
     #[inline(always)]
-    fn take_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        match self.endpoint.block_on(deadline, || self.take().transpose(), || self.recover()) {
-            Ok(message) => message.map_err(RecvTimeoutError::Fault),
+    fn take_until(&self, deadline: Option<Instant>, place: &mut MaybeUninit<T>) -> Result<(), RecvTimeoutError> {
+        let attempt = || match self.take(place) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(fault) => Some(Err(fault)),
+        };
+        match self.endpoint.block_on(deadline, attempt, || self.recover()) {
+            Ok(taken) => taken.map_err(RecvTimeoutError::Fault),
             Err(Ended::Timeout) => Err(RecvTimeoutError::Timeout),
             Err(Ended::Gone) => Err(RecvTimeoutError::Disconnected),
         }

@@ -140,39 +140,49 @@ pub(crate) struct InvalidPayload;
 
 /// Makes a value of bytes that were received, if they are one.
 ///
-/// Compiles to nothing for a type of which every bit pattern is a value.
-///
 /// # Safety
 ///
 /// Every byte of `raw` is initialized. (That no other process can reach them follows: `raw` is a
 /// private copy, as it is passed by value.)
 #[inline]
 pub(crate) unsafe fn validate<T: Payload>(raw: MaybeUninit<T>) -> Result<T, InvalidPayload> {
-    // Larger than a cache line, a check that looks at bytes is worth a call. Inlined, it makes the
-    // optimizer take these bytes apart from the rest, and so copy the value twice (rustc 1.95: 1 KiB with
-    // one `bool` in it took 1.8 times as long as without any check, and with the call 1.0 times). The
-    // shape is no more than a hint here: the check is made either way.
-    let valid = if const { T::SHAPE.any_bits() || size_of::<T>() <= 64 } {
-        // SAFETY: every byte of `raw` is initialized, by the caller's promise.
-        unsafe { is_valid(&raw) }
-    } else {
-        // SAFETY: as above.
-        unsafe { is_valid_outlined(&raw) }
-    };
-    if !valid {
+    // SAFETY: every byte of `raw` is initialized, by the caller's promise.
+    if !unsafe { is_valid(&raw) } {
         return Err(InvalidPayload);
     }
     // SAFETY: the bytes of `raw` were just found to be a valid `T`.
     Ok(unsafe { raw.assume_init() })
 }
 
-/// Whether the bytes of `raw` are a value of its type.
+/// Whether bytes that were received are a value of their type.
+///
+/// Compiles to nothing for a type of which every bit pattern is one.
+///
+/// # Safety
+///
+/// Every byte of `raw` is initialized, and no other process can reach them.
+#[inline(always)]
+pub(crate) unsafe fn is_valid<T: Payload>(raw: &MaybeUninit<T>) -> bool {
+    // Larger than a cache line, a check that looks at bytes is worth a call. Inlined, it makes the
+    // optimizer take these bytes apart from the rest, and so copy the value twice (rustc 1.95: 1 KiB with
+    // one `bool` in it took 1.8 times as long as without any check, and with the call 1.0 times). The
+    // shape is no more than a hint here: the check is made either way.
+    if const { T::SHAPE.any_bits() || size_of::<T>() <= 64 } {
+        // SAFETY: every byte of `raw` is initialized, by the caller's promise.
+        unsafe { reads(raw) }
+    } else {
+        // SAFETY: as above.
+        unsafe { reads_outlined(raw) }
+    }
+}
+
+/// Whether the bytes of `raw` can be read as a `T`.
 ///
 /// # Safety
 ///
 /// Every byte of `raw` is initialized.
 #[inline]
-unsafe fn is_valid<T: Payload>(raw: &MaybeUninit<T>) -> bool {
+unsafe fn reads<T: Payload>(raw: &MaybeUninit<T>) -> bool {
     // SAFETY:
     // * the pointer comes from a reference, so it is good for reads of `size_of::<T>()` bytes;
     // * all of them are initialized, by the caller's promise;
@@ -182,15 +192,15 @@ unsafe fn is_valid<T: Payload>(raw: &MaybeUninit<T>) -> bool {
     T::try_read_from_bytes(bytes).is_ok()
 }
 
-/// [`is_valid`] as a call.
+/// [`reads`] as a call.
 ///
 /// # Safety
 ///
-/// As [`is_valid`].
+/// As [`reads`].
 #[inline(never)]
-unsafe fn is_valid_outlined<T: Payload>(raw: &MaybeUninit<T>) -> bool {
+unsafe fn reads_outlined<T: Payload>(raw: &MaybeUninit<T>) -> bool {
     // SAFETY: the same promise.
-    unsafe { is_valid(raw) }
+    unsafe { reads(raw) }
 }
 
 #[cfg(test)]

@@ -103,9 +103,9 @@ pub(crate) trait Consume<T>: Sized {
     /// As [`Produce::resume`].
     unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault>;
 
-    /// Takes a message and tells the other side, unless the ring is empty. All its bytes are initialized, but they may be no
-    /// valid `T`.
-    fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError>;
+    /// Takes a message to `place` and tells the other side, unless the ring is empty. All its bytes are initialized then,
+    /// but they may be no valid `T`.
+    fn pop(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<(), PopError>;
 
     /// Takes as many messages as are there, at most `messages.len()`, and tells the other side. `check` gets each, with all
     /// its bytes initialized, and makes it a valid one.

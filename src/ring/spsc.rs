@@ -172,8 +172,9 @@ impl<T> Place<T> {
         let first = *next;
         let mut offset = self.offset(first);
         for (before, place) in places.iter_mut().enumerate() {
+            let mut message = MaybeUninit::uninit();
             // SAFETY: the message is published and lies in this block, by the caller's promise.
-            let message = unsafe { memory.load(offset) };
+            unsafe { memory.load(offset, &mut message) };
             *place = check(message).inspect_err(|_| *next = first.wrapping_add(before as u64))?;
             offset += block::<T>().stride;
         }
@@ -380,17 +381,17 @@ impl<T> Consume<T> for Consumer<T> {
     }
 
     #[inline(always)]
-    fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
+    fn pop(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<(), PopError> {
         let memory = self.anchor.memory().map_err(PopError::Fault)?;
         let number = self.next.get();
         if number == self.stop.get() {
             self.look(memory)?;
         }
         // SAFETY: the message is published, and lies in the block of `place`, because it is below `stop`.
-        let message = unsafe { memory.load(self.place.get().offset(number)) };
+        unsafe { memory.load(self.place.get().offset(number), place) };
         self.take(memory, number.wrapping_add(1));
         peers.published(&memory, 1);
-        Ok(message)
+        Ok(())
     }
 
     /// A message that `check` refuses stays in the ring if there were others before it, else it is taken and its fault

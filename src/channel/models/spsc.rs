@@ -1,5 +1,7 @@
 //! One producer, one consumer.
 
+use core::mem::MaybeUninit;
+
 use loom::thread;
 
 use super::{Message, explore, message};
@@ -176,10 +178,11 @@ fn a_ring_that_publishes_before_it_writes_is_found_out() {
         // SAFETY: the heap outlives the consumer, the geometry is the payload's, and nobody else consumes.
         #[allow(unsafe_code)]
         let consumer = unsafe { Consumer::<u64>::resume(Anchor::new(memory).unwrap(), &geometry, &Nobody) }.unwrap();
-        if let Ok(raw) = consumer.pop(&Nobody) {
-            // SAFETY: every bit pattern is a u64.
+        let mut place = MaybeUninit::uninit();
+        if consumer.pop(&mut place, &Nobody).is_ok() {
+            // SAFETY: it was initialized, and every bit pattern is a u64.
             #[allow(unsafe_code)]
-            let found = unsafe { raw.assume_init() };
+            let found = unsafe { place.assume_init() };
             assert_eq!(found, 5);
         }
         writer.join().unwrap();

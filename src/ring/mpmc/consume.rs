@@ -63,12 +63,12 @@ impl<T> Consume<T> for Consumer<T> {
     }
 
     #[inline(always)]
-    fn pop(&self, peers: &impl Peers) -> Result<MaybeUninit<T>, PopError> {
+    fn pop(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<(), PopError> {
         peers.check().map_err(PopError::Fault)?;
-        let (message, ticket) = self.take(peers)?;
+        let ticket = self.take(place, peers)?;
         self.store_hint(ticket.wrapping_add(1));
         peers.published(&self.ring.memory, 1);
-        Ok(message)
+        Ok(())
     }
 
     fn pop_slice(
@@ -84,8 +84,9 @@ impl<T> Consume<T> for Consumer<T> {
         let (mut taken, mut passed) = (0, 0);
         let mut refused = None;
         while taken < messages.len() && refused.is_none() {
-            match self.take(peers) {
-                Ok((message, ticket)) => {
+            let mut message = MaybeUninit::uninit();
+            match self.take(&mut message, peers) {
+                Ok(ticket) => {
                     passed += 1;
                     if passed % HINT_EVERY == 0 {
                         self.store_hint(ticket.wrapping_add(1));
@@ -131,9 +132,9 @@ impl<T> Consumer<T> {
         Self { ring, next, emptied, lag, guards }
     }
 
-    /// Takes one message but for the shared hint.
+    /// Takes one message but for the shared hint; says which ticket it had.
     #[inline(always)]
-    fn take(&self, peers: &impl Peers) -> Result<(MaybeUninit<T>, u64), PopError> {
+    fn take(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<u64, PopError> {
         let ring = &self.ring;
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let ticket = self.next.load(Ordering::Relaxed);
@@ -141,17 +142,17 @@ impl<T> Consumer<T> {
         // Acquire: the publish edge, and the skip word after the word.
         let word = Word(ring.word(slot).load(Ordering::Acquire));
         if word.is_full(lap) && (!ring.asymmetric || Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled()) {
-            let message = self.copy(slot);
+            self.copy(slot, place);
             // Release: the take edge, after the payload was copied.
             let free = Word::free(lap.wrapping_add(1));
             if ring.word(slot).compare_exchange(word.0, free.0, Ordering::Release, Ordering::Relaxed).is_ok() {
                 // Relaxed: a hint to itself.
                 self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
-                return Ok((message, ticket));
+                return Ok(ticket);
             }
         }
-        let (message, ticket, _) = self.take_from(self.start(), Take::Plain, peers)?;
-        Ok((message, ticket))
+        let (ticket, _) = self.take_from(self.start(), Take::Plain, place, peers)?;
+        Ok(ticket)
     }
 
     #[inline(always)]
@@ -167,14 +168,20 @@ impl<T> Consumer<T> {
     }
 
     #[inline(always)]
-    fn copy(&self, slot: u64) -> MaybeUninit<T> {
+    fn copy(&self, slot: u64, place: &mut MaybeUninit<T>) {
         // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says.
-        unsafe { self.ring.memory.load(self.ring.payload(slot)) }
+        unsafe { self.ring.memory.load(self.ring.payload(slot), place) };
     }
 
-    /// Takes the first message from `ticket` on.
+    /// Takes the first message from `ticket` on; says which ticket it had, and the word that made it one.
     #[inline(never)]
-    fn take_from(&self, ticket: u64, take: Take, peers: &impl Peers) -> Result<(MaybeUninit<T>, u64, Word), PopError> {
+    fn take_from(
+        &self,
+        ticket: u64,
+        take: Take,
+        place: &mut MaybeUninit<T>,
+        peers: &impl Peers,
+    ) -> Result<(u64, Word), PopError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
         let (mut ticket, mut lost, mut walked, mut steps, mut lagged) = (ticket, 0, 0, 0, false);
@@ -200,7 +207,7 @@ impl<T> Consumer<T> {
                     ring.exchange_skip(slot, view.skip, Skip::settled(lap));
                 }
                 Phase::Full => {
-                    let message = self.copy(slot);
+                    self.copy(slot, place);
                     let to = match take {
                         Take::Plain => Word::free(lap + 1),
                         Take::Guarded => view.word.with(Phase::Reading, ring.me),
@@ -208,7 +215,7 @@ impl<T> Consumer<T> {
                     if ring.exchange(slot, view.word, to) {
                         // Relaxed: a hint to itself.
                         self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
-                        return Ok((message, ticket, view.word));
+                        return Ok((ticket, view.word));
                     }
                     lost += 1;
                     walked -= 1;
@@ -323,15 +330,15 @@ impl<T> Consumer<T> {
         }
     }
 
-    /// Takes a message that stays in its slot until it is acknowledged.
-    pub(crate) fn take_guarded(&self, peers: &impl Peers) -> Result<(MaybeUninit<T>, Taken), PopError> {
+    /// As [`Consume::pop`], but the message stays in its slot until it is acknowledged.
+    pub(crate) fn take_guarded(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<Taken, PopError> {
         peers.check().map_err(PopError::Fault)?;
         let guarded = self.ring.memory.word(GUARDED);
         // Relaxed: from now on, whoever recovers looks for readers; it need not be this very moment.
         if guarded.load(Ordering::Relaxed) == 0 {
             guarded.store(1, Ordering::Relaxed);
         }
-        let (message, ticket, word) = self.take_from(self.start(), Take::Guarded, peers)?;
+        let (ticket, word) = self.take_from(self.start(), Take::Guarded, place, peers)?;
         // Relaxed: a number of this handle's own.
         self.guards.fetch_add(1, Ordering::Relaxed);
         self.store_hint(ticket.wrapping_add(1));
@@ -342,7 +349,7 @@ impl<T> Consumer<T> {
         } else {
             0
         };
-        Ok((message, Taken { slot, redeliveries }))
+        Ok(Taken { slot, redeliveries })
     }
 
     /// Ends a guard: the message is done with, or is to be delivered again.

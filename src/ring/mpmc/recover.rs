@@ -196,6 +196,8 @@ impl<T> Ring<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use core::mem::MaybeUninit;
+
     use super::*;
     use crate::error::Fault;
     use crate::layout::Geometry;
@@ -270,13 +272,15 @@ mod tests {
         unsafe { owner.memory.store(owner.payload(0), &7_u64) };
         consumer.recover(&Asks { index: 3, last_deed: || last_deed(&owner) });
 
-        let message = consumer.pop(&quiet(3)).ok();
-        // SAFETY: every bit pattern is a u64.
-        let message = message.map(|raw| unsafe { raw.assume_init() });
+        let receive = || {
+            let mut place = MaybeUninit::uninit();
+            // SAFETY: it was initialized, and every bit pattern is a u64.
+            consumer.pop(&mut place, &quiet(3)).ok().map(|()| unsafe { place.assume_init() })
+        };
+        let message = receive();
         for number in 10..18 {
             others.push(&number, &quiet(2)).expect("no slot is lost");
-            // SAFETY: as above.
-            assert_eq!(consumer.pop(&quiet(3)).map(|raw| unsafe { raw.assume_init() }), Ok(number));
+            assert_eq!(receive(), Some(number));
         }
         (message, Word(owner.word(0).load(Ordering::Relaxed)))
     }
