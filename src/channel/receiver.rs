@@ -249,7 +249,7 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     {
         match self.take_slice(messages)? {
             Some(taken) => Ok(taken),
-            None if self.has_ended() => self.take_slice(messages)?.ok_or(TryRecvError::Disconnected),
+            None if self.has_ended() => self.take_slice_outlined(messages)?.ok_or(TryRecvError::Disconnected),
             None => Err(TryRecvError::Empty),
         }
     }
@@ -275,15 +275,35 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     where
         T: Copy,
     {
-        if let Some(taken) = self.take_slice(messages)? {
-            return Ok(taken);
+        match self.take_slice(messages)? {
+            Some(taken) => Ok(taken),
+            None => self.wait_for_messages(messages),
         }
-        match self.endpoint.block_on(None, || self.take_slice(messages).transpose(), || self.recover()) {
+    }
+
+    // As `wait_for_message`.
+    #[inline(never)]
+    fn wait_for_messages(&self, messages: &mut [T]) -> Result<usize, RecvError>
+    where
+        T: Copy,
+    {
+        let attempt = || self.take_slice_outlined(messages).transpose();
+        match self.endpoint.block_on(None, attempt, || self.recover()) {
             Ok(taken) => Ok(taken?),
             Err(_) => Err(RecvError::Disconnected),
         }
     }
 
+    /// [`Self::take_slice`] as a call.
+    #[inline(never)]
+    fn take_slice_outlined(&self, messages: &mut [T]) -> Result<Option<usize>, Fault>
+    where
+        T: Copy,
+    {
+        self.take_slice(messages)
+    }
+
+    #[inline(always)]
     fn take_slice(&self, messages: &mut [T]) -> Result<Option<usize>, Fault>
     where
         T: Copy,

@@ -396,6 +396,7 @@ impl<T> Consume<T> for Consumer<T> {
 
     /// A message that `check` refuses stays in the ring if there were others before it, else it is taken and its fault
     /// returned: so nothing but that one message is lost on its account.
+    #[inline(always)]
     fn pop_slice(
         &self,
         messages: &mut [T],
@@ -478,7 +479,7 @@ impl<T> Consumer<T> {
     /// As [`Self::look_ahead`], where the next message is there, but not as many as are wanted as far as is known.
     ///
     /// All counts are read before the first message, because then the lines come from the other core side by side.
-    #[inline(always)]
+    #[inline(never)]
     fn look_further(&self, memory: Memory, next: u64, wanted: usize) -> Result<usize, PopError> {
         let (mut place, mut published) = (self.place.get(), self.published.get());
         if place.left(next) < published.wrapping_sub(next) {
