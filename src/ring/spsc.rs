@@ -37,7 +37,8 @@ use static_assertions::const_assert;
 use crate::error::Fault;
 use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::{Anchor, Memory};
-use crate::ring::{Consume, Peers, PopError, Produce, PushError, lag};
+use crate::ring::lag::Lag;
+use crate::ring::{Consume, Peers, PopError, Produce, PushError};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The block of a payload type.
@@ -218,10 +219,7 @@ pub(crate) struct Consumer<T> {
     published: Cell<u64>,
     /// From this number on, there may have come enough for a look at `tail`.
     distant: Cell<u64>,
-    /// The number at which the ring was last found empty.
-    emptied: Cell<u64>,
-    /// See [`lag::pause`].
-    lag: Cell<u64>,
+    lag: Lag,
     geometry: Geometry,
 }
 
@@ -376,8 +374,8 @@ impl<T> Consume<T> for Consumer<T> {
         let memory = anchor.memory()?;
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let place = Cell::new(Place::of(head, geometry));
-        let [next, stop, published, distant, emptied] = [head; 5].map(Cell::new);
-        Ok(Self { anchor, next, place, stop, published, distant, emptied, lag: Cell::new(0), geometry: *geometry })
+        let [next, stop, published, distant] = [head; 4].map(Cell::new);
+        Ok(Self { anchor, next, place, stop, published, distant, lag: Lag::new(head), geometry: *geometry })
     }
 
     #[inline(always)]
@@ -553,22 +551,21 @@ impl<T> Consumer<T> {
     #[cold]
     #[inline(never)]
     fn look_again(&self, memory: Memory, count: u64) -> Result<(), PopError> {
-        let (next, place) = (self.next.get(), self.place.get());
-        let mut count = count;
-        if count <= next {
-            let came = next.wrapping_sub(self.emptied.replace(next));
-            self.lag.set(lag::pause(self.lag.get(), came));
-            if self.lag.get() > 0 {
-                self.distant.set(next);
-                match self.learn(memory, next) {
-                    Ok(()) => return Ok(()),
-                    Err(again) => count = again,
-                }
+        let next = self.next.get();
+        let (mut count, mut paused) = (count, false);
+        while count <= next {
+            if !self.lag.pause(next, &mut paused) {
+                // Those that come one by one are not worth a look at the tail.
+                self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
+                return Err(PopError::Empty);
             }
-            // Those that come one by one are not worth a look.
-            self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
+            self.distant.set(next);
+            match self.learn(memory, next) {
+                Ok(()) => return Ok(()),
+                Err(again) => count = again,
+            }
         }
-        if count <= next { Err(PopError::Empty) } else { Err(PopError::Fault(corrupt_count(place.edge, count))) }
+        Err(PopError::Fault(corrupt_count(self.place.get().edge, count)))
     }
 }
 

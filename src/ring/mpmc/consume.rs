@@ -10,7 +10,8 @@ use super::{
 use crate::error::Fault;
 use crate::layout::Geometry;
 use crate::memory::Anchor;
-use crate::ring::{Consume, Peers, PopError, lag};
+use crate::ring::lag::Lag;
+use crate::ring::{Consume, Peers, PopError};
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
 /// Looks at a slot that is being written before it is passed over: some microseconds ...
@@ -24,10 +25,7 @@ pub(crate) struct Consumer<T> {
     ring: Ring<T>,
     /// A ticket that is not behind the first one to be delivered. Private to the handle, which threads may share.
     next: PlainAtomicU64,
-    /// The ticket at which this handle last found the ring empty.
-    emptied: PlainAtomicU64,
-    /// See [`lag::pause`].
-    lag: PlainAtomicU64,
+    lag: Lag,
     /// Messages under guard. Other handles, clones of this one among them, are waited for at the end of the stream.
     guards: PlainAtomicU64,
 }
@@ -128,8 +126,7 @@ impl<T> Consumer<T> {
     const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
 
     fn at(ring: Ring<T>, next: u64) -> Self {
-        let [next, emptied, lag, guards] = [next, next, 0, 0].map(PlainAtomicU64::new);
-        Self { ring, next, emptied, lag, guards }
+        Self { ring, next: PlainAtomicU64::new(next), lag: Lag::new(next), guards: PlainAtomicU64::new(0) }
     }
 
     /// Takes one message but for the shared hint; says which ticket it had.
@@ -184,7 +181,7 @@ impl<T> Consumer<T> {
     ) -> Result<(u64, Word), PopError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
-        let (mut ticket, mut lost, mut walked, mut steps, mut lagged) = (ticket, 0, 0, 0, false);
+        let (mut ticket, mut lost, mut walked, mut steps, mut paused) = (ticket, 0, 0, 0, false);
         let mut looks = Self::PATIENCE << QUARANTINES_MAX;
         while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
@@ -233,25 +230,11 @@ impl<T> Consumer<T> {
                     }
                 }
             }
-            if empty {
-                if !lagged && self.lags(ticket) {
-                    lagged = true;
-                } else if !self.redelivers(ticket, &view, peers)? {
-                    return Err(PopError::Empty);
-                }
+            if empty && !self.lag.pause(ticket, &mut paused) && !self.redelivers(ticket, &view, peers)? {
+                return Err(PopError::Empty);
             }
         }
         Err(PopError::Fault(Fault::Contended))
-    }
-
-    /// Makes a pause at the frontier, if messages have been streaming in; says whether it did.
-    fn lags(&self, ticket: u64) -> bool {
-        // Relaxed: hints to itself.
-        let came = ticket.wrapping_sub(self.emptied.load(Ordering::Relaxed));
-        let lag = lag::pause(self.lag.load(Ordering::Relaxed), came);
-        self.emptied.store(ticket, Ordering::Relaxed);
-        self.lag.store(lag, Ordering::Relaxed);
-        lag > 0
     }
 
     /// The ticket behind `ticket`, or a later one if everything before that was delivered.

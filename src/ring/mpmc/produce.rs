@@ -8,6 +8,7 @@ use super::{
 use crate::error::Fault;
 use crate::layout::Geometry;
 use crate::memory::Anchor;
+use crate::ring::lag::Lag;
 use crate::ring::{Peers, Produce, PushError};
 use crate::sync::{Ordering, PlainAtomicU64, compiler_fence, fence};
 
@@ -17,19 +18,20 @@ pub(crate) struct Producer<T> {
     ring: Ring<T>,
     /// A ticket that is not behind the frontier. Private to the handle, which threads may share.
     next: PlainAtomicU64,
+    lag: Lag,
 }
 
 impl<T> Clone for Producer<T> {
     fn clone(&self) -> Self {
         // Relaxed: a hint to itself.
-        Self { ring: self.ring.clone(), next: PlainAtomicU64::new(self.next.load(Ordering::Relaxed)) }
+        Self::at(self.ring.clone(), self.next.load(Ordering::Relaxed))
     }
 }
 
 impl<T> Produce<T> for Producer<T> {
     unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         // SAFETY: the caller's promise is the one that is asked for.
-        Ok(Self { ring: unsafe { Ring::open(anchor, geometry, peers) }?, next: PlainAtomicU64::new(0) })
+        Ok(Self::at(unsafe { Ring::open(anchor, geometry, peers) }?, 0))
     }
 
     #[inline(always)]
@@ -79,6 +81,10 @@ impl<T> Produce<T> for Producer<T> {
 }
 
 impl<T> Producer<T> {
+    fn at(ring: Ring<T>, next: u64) -> Self {
+        Self { ring, next: PlainAtomicU64::new(next), lag: Lag::new(next) }
+    }
+
     #[inline(always)]
     fn check(&self, peers: &impl Peers) -> Result<(), PushError> {
         peers.check().map_err(PushError::Fault)?;
@@ -123,7 +129,7 @@ impl<T> Producer<T> {
     fn claim_from(&self, ticket: u64, peers: &impl Peers) -> Result<u64, PushError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
-        let (mut ticket, mut lost, mut bumps, mut walked, mut steps) = (ticket, 0, 0, 0, 0);
+        let (mut ticket, mut lost, mut bumps, mut walked, mut steps, mut paused) = (ticket, 0, 0, 0, 0, false);
         while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PushError::Fault)?;
@@ -153,6 +159,7 @@ impl<T> Producer<T> {
                 Phase::Writing if peers.is_known_dead(view.owner) => {
                     ring.reclaim(slot, &view, peers);
                 }
+                Phase::Full | Phase::Writing if self.lag.pause(ticket, &mut paused) => {}
                 Phase::Full | Phase::Writing => return Err(PushError::Full),
                 Phase::Held | Phase::Reading if bumps >= ring.capacity() => return Err(PushError::Full),
                 Phase::Held | Phase::Reading => {
