@@ -59,6 +59,9 @@ pub(crate) struct SlotCas {
     pub(crate) backoff: u64,
     /// The shared hint is stored every so many messages.
     pub(crate) hint_every: u64,
+    /// Whether a peer that meets a full or empty ring lets room or messages gather before it polls, if more than one went
+    /// by since the last time.
+    pub(crate) gathers: bool,
     pub(crate) prefetch: Prefetch,
 }
 
@@ -92,9 +95,14 @@ impl Search {
     }
 
     /// The ring is full or empty.
-    async fn wait(&mut self, cpu: &Cpu) {
+    async fn wait(&mut self, strategy: &SlotCas, cpu: &Cpu, peer: &mut Peer) {
+        let pause = if strategy.gathers { peer.lag(self.ticket, self.waited) } else { 0 };
         self.waited = true;
-        self.idle.pause(cpu).await;
+        if pause > 0 {
+            cpu.work(pause).await;
+        } else {
+            self.idle.pause(cpu).await;
+        }
     }
 
     /// Somebody else has this ticket: on to another one.
@@ -127,7 +135,7 @@ impl Search {
 }
 
 impl SlotCas {
-    async fn claim(&self, ring: Ring, cpu: &Cpu, peer: &Peer) -> Search {
+    async fn claim(&self, ring: Ring, cpu: &Cpu, peer: &mut Peer) -> Search {
         let mut search = Search::new(self, cpu, peer, TAIL).await;
         let mut blind = self.blind;
         loop {
@@ -143,7 +151,7 @@ impl SlotCas {
             }
             if lap_of(seen) < lap {
                 blind = false;
-                search.wait(cpu).await;
+                search.wait(self, cpu, peer).await;
                 continue;
             }
             blind = self.blind_again;
@@ -179,7 +187,7 @@ impl Strategy for SlotCas {
                 }
                 search.lost.pause(cpu).await;
             } else if lap_of(seen) <= lap {
-                search.wait(cpu).await;
+                search.wait(self, cpu, peer).await;
                 continue;
             }
             search.advance(self, cpu).await;
