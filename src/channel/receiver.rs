@@ -83,23 +83,16 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut place = MaybeUninit::uninit();
-        if !self.take(&mut place)? {
-            self.take_last(&mut place)?;
-        }
-        // SAFETY: whichever has ended well has left a message there.
-        #[allow(unsafe_code)]
-        Ok(unsafe { place.assume_init() })
+        self.receive(|| self.take_last())
     }
 
     /// What `try_recv` does when it has found nothing.
     #[cold]
-    fn take_last(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
-        match self.has_ended() {
-            true if self.take(place)? => Ok(()),
-            true => Err(TryRecvError::Disconnected),
-            false => Err(TryRecvError::Empty),
+    fn take_last(&self) -> Result<T, TryRecvError> {
+        if !self.has_ended() {
+            return Err(TryRecvError::Empty);
         }
+        self.receive(|| Err(TryRecvError::Disconnected))
     }
 
     /// Takes back what dead peers left in the ring; whether nothing can come of what other receivers hold.
@@ -112,7 +105,19 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
         self.endpoint.has_died() && self.recover()
     }
 
-    /// One look at the ring, and everything that follows from a message in it.
+    /// A message if there is one, or else what `otherwise` says.
+    #[inline(always)]
+    fn receive<E: From<Fault>>(&self, otherwise: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        // Its own, which nothing else refers to: so a small message stays in registers.
+        let mut place = MaybeUninit::uninit();
+        if !self.take(&mut place)? {
+            return otherwise();
+        }
+        // SAFETY: there is a message there.
+        #[allow(unsafe_code)]
+        Ok(unsafe { place.assume_init() })
+    }
+
     /// Takes a message to `place` if there is one, and says whether there was; it is a valid one then.
     ///
     /// To a place, because a large message that is returned is copied once more by every caller.
@@ -146,19 +151,13 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// ```
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let mut place = MaybeUninit::uninit();
-        if !self.take(&mut place)? {
-            self.wait_for_message(&mut place)?;
-        }
-        // SAFETY: whichever has ended well has left a message there.
-        #[allow(unsafe_code)]
-        Ok(unsafe { place.assume_init() })
+        self.receive(|| self.wait_for_message())
     }
 
     // Not inlined, so that `recv` is small; not cold, because a receiver that is faster than its sender lives here.
     #[inline(never)]
-    fn wait_for_message(&self, place: &mut MaybeUninit<T>) -> Result<(), RecvError> {
-        self.take_until(None, place).map_err(|ended| match ended {
+    fn wait_for_message(&self) -> Result<T, RecvError> {
+        self.take_until(None).map_err(|ended| match ended {
             RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
             RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout => RecvError::Disconnected,
         })
@@ -202,24 +201,22 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
 
     /// Without a deadline (which is one too far to be computed), for ever.
     fn recv_before(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let mut place = MaybeUninit::uninit();
-        if !self.take(&mut place)? {
-            self.take_until(deadline, &mut place)?;
-        }
-        // SAFETY: whichever has ended well has left a message there.
-        #[allow(unsafe_code)]
-        Ok(unsafe { place.assume_init() })
+        self.receive(|| self.take_until(deadline))
     }
 
     #[inline(always)]
-    fn take_until(&self, deadline: Option<Instant>, place: &mut MaybeUninit<T>) -> Result<(), RecvTimeoutError> {
-        let attempt = || match self.take(place) {
+    fn take_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let mut place = MaybeUninit::uninit();
+        let attempt = || match self.take(&mut place) {
             Ok(true) => Some(Ok(())),
             Ok(false) => None,
             Err(fault) => Some(Err(fault)),
         };
         match self.endpoint.block_on(deadline, attempt, || self.recover()) {
-            Ok(taken) => taken.map_err(RecvTimeoutError::Fault),
+            // SAFETY: the attempt that ended it has left a message there.
+            #[allow(unsafe_code)]
+            Ok(Ok(())) => Ok(unsafe { place.assume_init() }),
+            Ok(Err(fault)) => Err(RecvTimeoutError::Fault(fault)),
             Err(Ended::Timeout) => Err(RecvTimeoutError::Timeout),
             Err(Ended::Gone) => Err(RecvTimeoutError::Disconnected),
         }

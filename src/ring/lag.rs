@@ -2,14 +2,16 @@
 //!
 //! A consumer that catches up with each message takes the line away from the producer while it writes the next one, and
 //! both become slow; so does a producer that waits for each slot of a full ring. A side that makes a pause before it says
-//! *empty* or *full* does not. The pause grows while more than one message goes by between two such moments, and shrinks
-//! otherwise, so an exchange of single messages never pays it, and neither does an idle ring; one that was in vain ends it,
-//! because then the other side is not running.
+//! *empty* or *full* does not. The pause grows while many messages go by between two such moments, and is never longer
+//! than what went by is worth: an exchange of a few messages at a time does not pay it, nor do a small or an idle ring.
 
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
 /// log2 of the pauses at most (docs/PROTOCOL.md).
 const MAX: u64 = if cfg!(loom) { 0 } else { 5 };
+
+/// log2 of the messages that have to go by for each pause.
+const WORTH: u64 = 2;
 
 /// How far one handle stays behind. Its accesses are Relaxed: hints to itself, which threads may share.
 #[derive(Debug)]
@@ -25,20 +27,19 @@ impl Lag {
         Self { met: PlainAtomicU64::new(number), size: PlainAtomicU64::new(0) }
     }
 
-    /// Makes a pause where the ring is empty, or full, at message `number`; says whether it did, so that it is worth looking
-    /// again. At most one in a call, which begins with `paused` being `false`.
+    /// Makes a pause where the ring is empty, or full, at message `number`, unless this call has made one; says whether it
+    /// did, so that it is worth looking again.
     pub(super) fn pause(&self, number: u64, paused: &mut bool) -> bool {
+        if *paused {
+            return false;
+        }
         let went_by = number.wrapping_sub(self.met.load(Ordering::Relaxed));
-        let size = self.size.load(Ordering::Relaxed);
-        let size = match *paused {
-            true => 0,
-            false if went_by > 1 => (size + 1).min(MAX),
-            false => size.saturating_sub(1),
-        };
+        let worth = u64::from((went_by >> WORTH).checked_ilog2().unwrap_or(0));
+        let size = (self.size.load(Ordering::Relaxed) + 1).min(worth).min(MAX);
         self.met.store(number, Ordering::Relaxed);
         self.size.store(size, Ordering::Relaxed);
-        *paused = size > 0;
-        if *paused {
+        if size > 0 {
+            *paused = true;
             for _ in 0..1_u32 << size {
                 spin_loop();
             }

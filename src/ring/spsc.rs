@@ -17,16 +17,16 @@
 //! * **take edge**: head := h + 1 (Release), after the payload was copied out; read (Acquire) by the producer, before it
 //!   overwrites. The store is the commit: killed before it, the consumer has not received.
 //! * Counts only grow, over all laps, so the count of an older lap is never taken for this lap's: it is at most h.
-//! * `tail` := first message of the block that the producer is in (Release), after the counts of all blocks before that;
-//!   read (Acquire) by a consumer among many messages, which then copies all of them without a look at their counts, and
-//!   without asking for a line that the producer may be writing to. Late by as many blocks as a batch has, or (killed in
-//!   between) had, so what it does not speak of is found by the counts.
+//! * `tail` is a hint: the first message of the block that the producer is in, or (killed in between) as many blocks behind
+//!   as a batch had. It never passes the true position. A consumer among many messages looks there for the last full block,
+//!   and if that has its count, all blocks before have theirs, because they were stored before it: so it takes all of them
+//!   without asking for a line that the producer may be writing to. The count is the publish edge, wherever it stands.
 //!
 //! # What a hostile peer can do
 //!
 //! Own positions are private. A count is used only if it lies between h and the end of the block, and a head only if it
-//! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`]. A tail is used by the consumer only if it
-//! lies between h and h + capacity, else the counts decide. No address ever depends on any of them.
+//! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`]. A tail only says which count is looked at.
+//! An address depends on them modulo the number of blocks only.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -52,8 +52,8 @@ const AHEAD_TO_WRITE: usize = 4 * LINE;
 /// How far the consumer does, in a batch: more than the processor has in flight by itself.
 const AHEAD_TO_READ: usize = 8 * LINE;
 
-/// How many blocks a consumer goes on by the counts before it looks at `tail`: 4 to 64 are alike (docs/PROTOCOL.md).
-const DISTANCE: u64 = if cfg!(loom) { 0 } else { 16 };
+/// How many blocks a consumer goes on by the counts before it looks at `tail` (docs/PROTOCOL.md).
+const DISTANCE: u64 = if cfg!(loom) { 0 } else { 64 };
 
 /// The block that a side is in. Private to it, so it is always in range.
 #[derive(Debug)]
@@ -413,7 +413,8 @@ impl<T> Consume<T> for Consumer<T> {
         let mut read = unsafe { place.read(memory, &mut next, front, &check) };
         place = place.from(next, self.geometry.end);
         while let (Ok(()), Some(whole)) = (&read, wholes.next()) {
-            // Only what is known to be there: to ask for a line that is written to would cost more than it gains.
+            // Only what is known to be there: to ask for a line that is written to would cost more than it gains. And not
+            // where a block is one message: those are so quickly done that the processor gets far enough by itself.
             if Place::<T>::MESSAGES > 1 && known.wrapping_sub(next) > Place::<T>::within(AHEAD_TO_READ) {
                 memory.prefetch_to_read(place.ahead(AHEAD_TO_READ, self.geometry.end));
             }
@@ -515,7 +516,7 @@ impl<T> Consumer<T> {
                 return Err(count);
             }
             self.published.set(count);
-            // Larger blocks share lines, so the next count has come already.
+            // Larger blocks share lines, so the next count has come already (docs/PROTOCOL.md).
             if block::<T>().size == LINE && next.wrapping_sub(self.distant.get()) < u64::MAX / 2 {
                 self.look_at_tail(memory, next);
             }
@@ -531,18 +532,23 @@ impl<T> Consumer<T> {
         self.stop.set(next.wrapping_add(plain));
     }
 
-    /// Learns of whole blocks of messages by one look, if the producer is that far ahead.
+    /// Learns of whole blocks of messages by two looks, if the producer is that far ahead: the tail says where, and the
+    /// count there whether.
     #[inline(always)]
     fn look_at_tail(&self, memory: Memory, next: u64) {
         self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
         // SAFETY: `TAIL` lies in every region.
         let tail = unsafe { memory.word_unchecked(TAIL) };
-        // Acquire: the tail's edge.
-        let tail = tail.load(Ordering::Acquire);
+        // Relaxed: a hint.
+        let tail = tail.load(Ordering::Relaxed);
         let known = self.published.get().wrapping_sub(next);
         let there = tail.wrapping_sub(next);
         if known < there && there <= self.geometry.capacity {
-            self.published.set(tail);
+            let last = Place::<T>::of(tail.wrapping_sub(1), &self.geometry);
+            // Acquire: the publish edge.
+            if last.count(&memory).load(Ordering::Acquire) == tail {
+                self.published.set(tail);
+            }
         }
     }
 
@@ -584,14 +590,15 @@ fn corrupt_count(expected: u64, found: u64) -> Fault {
 ///
 /// Ends after at most one lap, whatever a peer wrote.
 pub(crate) fn find_tail<T>(memory: Memory, geometry: &Geometry, head: u64) -> Result<u64, Fault> {
+    let in_ring = |next: u64| match next.wrapping_sub(head) {
+        length if length <= geometry.capacity => Ok(next),
+        _ => Err(Fault::Corrupt { what: "the sender's position", expected: head, found: next }),
+    };
     let hint = memory.word(TAIL).load(Ordering::Acquire);
     // The consumer may have emptied the block that the producer has not left yet.
-    let mut next = hint.max(head);
+    let mut next = in_ring(hint.max(head))?;
     let mut place = Place::<T>::of(next, geometry);
     loop {
-        if next.wrapping_sub(head) > geometry.capacity {
-            return Err(Fault::Corrupt { what: "the sender's position", expected: head, found: next });
-        }
         let count = place.count(&memory).load(Ordering::Acquire);
         if count <= next {
             return Ok(next);
@@ -599,7 +606,7 @@ pub(crate) fn find_tail<T>(memory: Memory, geometry: &Geometry, head: u64) -> Re
         if count > place.edge {
             return Err(corrupt_count(place.edge, count));
         }
-        next = count;
+        next = in_ring(count)?;
         if place.left(next) > 0 {
             return Ok(next);
         }

@@ -63,7 +63,7 @@ impl<T> Consume<T> for Consumer<T> {
     #[inline(always)]
     fn pop(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<(), PopError> {
         peers.check().map_err(PopError::Fault)?;
-        let ticket = self.take(place, peers)?;
+        let ticket = self.take(place, false, peers)?;
         self.store_hint(ticket.wrapping_add(1));
         peers.published(&self.ring.memory, 1);
         Ok(())
@@ -83,7 +83,8 @@ impl<T> Consume<T> for Consumer<T> {
         let mut refused = None;
         while taken < messages.len() && refused.is_none() {
             let mut message = MaybeUninit::uninit();
-            match self.take(&mut message, peers) {
+            // No pause where there is something to be had: others wait for the messages that this call holds.
+            match self.take(&mut message, passed > 0, peers) {
                 Ok(ticket) => {
                     passed += 1;
                     if passed % HINT_EVERY == 0 {
@@ -129,9 +130,10 @@ impl<T> Consumer<T> {
         Self { ring, next: PlainAtomicU64::new(next), lag: Lag::new(next), guards: PlainAtomicU64::new(0) }
     }
 
-    /// Takes one message but for the shared hint; says which ticket it had.
+    /// Takes one message but for the shared hint; says which ticket it had. With `paused`, an empty ring is no reason for
+    /// another pause.
     #[inline(always)]
-    fn take(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<u64, PopError> {
+    fn take(&self, place: &mut MaybeUninit<T>, paused: bool, peers: &impl Peers) -> Result<u64, PopError> {
         let ring = &self.ring;
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let ticket = self.next.load(Ordering::Relaxed);
@@ -148,7 +150,7 @@ impl<T> Consumer<T> {
                 return Ok(ticket);
             }
         }
-        let (ticket, _) = self.take_from(self.start(), Take::Plain, place, peers)?;
+        let (ticket, _) = self.take_from(self.start(), Take::Plain, place, paused, peers)?;
         Ok(ticket)
     }
 
@@ -177,11 +179,12 @@ impl<T> Consumer<T> {
         ticket: u64,
         take: Take,
         place: &mut MaybeUninit<T>,
+        mut paused: bool,
         peers: &impl Peers,
     ) -> Result<(u64, Word), PopError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
-        let (mut ticket, mut lost, mut walked, mut steps, mut paused) = (ticket, 0, 0, 0, false);
+        let (mut ticket, mut lost, mut walked, mut steps) = (ticket, 0, 0, 0);
         let mut looks = Self::PATIENCE << QUARANTINES_MAX;
         while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
@@ -321,7 +324,7 @@ impl<T> Consumer<T> {
         if guarded.load(Ordering::Relaxed) == 0 {
             guarded.store(1, Ordering::Relaxed);
         }
-        let (ticket, word) = self.take_from(self.start(), Take::Guarded, place, peers)?;
+        let (ticket, word) = self.take_from(self.start(), Take::Guarded, place, false, peers)?;
         // Relaxed: a number of this handle's own.
         self.guards.fetch_add(1, Ordering::Relaxed);
         self.store_hint(ticket.wrapping_add(1));

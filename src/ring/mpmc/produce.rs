@@ -37,7 +37,7 @@ impl<T> Produce<T> for Producer<T> {
     #[inline(always)]
     fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError> {
         self.check(peers)?;
-        let ticket = self.send(message, peers)?;
+        let ticket = self.send(message, false, peers)?;
         self.store_hint(ticket.wrapping_add(1));
         peers.published(&self.ring.memory, 1);
         Ok(())
@@ -50,7 +50,8 @@ impl<T> Produce<T> for Producer<T> {
         }
         let mut sent = 0;
         while let Some(message) = messages.get(sent) {
-            match self.send(message, peers) {
+            // No pause where something is to be told: others wait for the messages that this call has sent.
+            match self.send(message, sent > 0, peers) {
                 Ok(ticket) => {
                     sent += 1;
                     if sent % HINT_EVERY == 0 {
@@ -91,9 +92,10 @@ impl<T> Producer<T> {
         if peers.is_open(&self.ring.memory) { Ok(()) } else { Err(PushError::Closed) }
     }
 
-    /// Sends one message but for the shared hint; says in which ticket.
+    /// Sends one message but for the shared hint; says in which ticket. With `paused`, a full ring is no reason for another
+    /// pause.
     #[inline(always)]
-    fn send(&self, message: &T, peers: &impl Peers) -> Result<u64, PushError> {
+    fn send(&self, message: &T, paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let start = self.next.load(Ordering::Relaxed);
         let (slot, lap) = (self.ring.slot(start), self.ring.lap(start));
@@ -103,7 +105,7 @@ impl<T> Producer<T> {
             self.ring.word(slot).compare_exchange(Word::free(lap).0, claimed.0, Ordering::Acquire, Ordering::Relaxed);
         let ticket = match claim {
             Ok(_) => start,
-            Err(_) => self.claim_from(self.start(), peers)?,
+            Err(_) => self.claim_from(self.start(), paused, peers)?,
         };
         let ticket = if self.publish(ticket, message) { ticket } else { self.send_again(ticket, message, peers)? };
         // Relaxed: a hint to itself.
@@ -126,10 +128,10 @@ impl<T> Producer<T> {
     /// Claims the first ticket from `ticket` on that is to be had.
     #[cold]
     #[inline(never)]
-    fn claim_from(&self, ticket: u64, peers: &impl Peers) -> Result<u64, PushError> {
+    fn claim_from(&self, ticket: u64, mut paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
-        let (mut ticket, mut lost, mut bumps, mut walked, mut steps, mut paused) = (ticket, 0, 0, 0, 0, false);
+        let (mut ticket, mut lost, mut bumps, mut walked, mut steps) = (ticket, 0, 0, 0, 0);
         while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PushError::Fault)?;
@@ -246,7 +248,7 @@ impl<T> Producer<T> {
             peers.made_room();
             // Relaxed: a hint to consumers.
             patience.store(patience.load(Ordering::Relaxed).min(QUARANTINES_MAX - 1) + 1, Ordering::Relaxed);
-            ticket = self.claim_from(self.start(), peers)?;
+            ticket = self.claim_from(self.start(), false, peers)?;
             if self.publish(ticket, message) {
                 patience.store(0, Ordering::Relaxed);
                 return Ok(ticket);
