@@ -10,7 +10,7 @@ use std::process::{Child, id};
 
 use ringway::channel_of::{Channel as AnyChannel, Mpmc};
 use ringway::spsc::Channel;
-use ringway::{Error, HugePages, Options, RecvError};
+use ringway::{Error, HugePages, Options, RecvError, TryRecvError};
 use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect, munmap};
@@ -22,6 +22,7 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     the_receiving_process_cannot_write_messages,
+    a_forged_tail_makes_no_messages,
     a_receiver_is_taken_over,
     a_killed_sender_ends_the_channel,
     only_the_creator_opens_the_sending_end,
@@ -36,6 +37,8 @@ pub(crate) const PARTS: &[Part] = parts![try_to_write, receive_and_wait, create_
 
 /// docs/LAYOUT.md, in a number of its own.
 const BLOCKS: usize = 8192;
+/// As above, of the sender's hint, which lies where receivers may write.
+const TAIL: u64 = 4352;
 
 fn one_way() -> Options {
     Options::new().one_way(true)
@@ -152,6 +155,24 @@ fn change_to_writing(file: &File) -> Result<(), Errno> {
     #[allow(unsafe_code)]
     unsafe { munmap(base, 4096) }.expect("it is mapped");
     changed
+}
+
+fn a_forged_tail_makes_no_messages() {
+    let channel = Channel::anonymous(&one_way().capacity(64)).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let [positions, _] = files(&channel);
+    let forge = |tail: u64| positions.write_all_at(&tail.to_le_bytes(), TAIL).unwrap();
+    let mut sent = 0;
+    for round in 0..1000_u64 {
+        tx.send_slice(&[sent, sent + 1, sent + 2]).unwrap();
+        forge(sent + round % 80);
+        assert_eq!(rx.recv(), Ok(sent));
+        let mut batch = [0; 64];
+        assert_eq!(rx.recv_slice(&mut batch), Ok(2));
+        assert_eq!(batch[..2], [sent + 1, sent + 2]);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        sent += 3;
+    }
 }
 
 fn a_receiver_is_taken_over() {
