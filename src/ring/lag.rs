@@ -22,6 +22,13 @@ pub(super) struct Lag {
     size: PlainAtomicU64,
 }
 
+/// The longest pause.
+pub(super) fn stay_behind() {
+    for _ in 0..1_u32 << MAX {
+        spin_loop();
+    }
+}
+
 impl Lag {
     pub(super) fn new(number: u64) -> Self {
         Self { met: PlainAtomicU64::new(number), size: PlainAtomicU64::new(0) }

@@ -37,7 +37,7 @@ use static_assertions::const_assert;
 use crate::error::Fault;
 use crate::layout::{BLOCKS, Block, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::{Anchor, Memory};
-use crate::ring::lag::Lag;
+use crate::ring::lag::{self, Lag};
 use crate::ring::{Consume, Peers, PopError, Produce, PushError};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -54,6 +54,9 @@ const AHEAD_TO_READ: usize = 8 * LINE;
 
 /// How many blocks a consumer goes on by the counts before it looks at `tail` (docs/PROTOCOL.md).
 const DISTANCE: u64 = if cfg!(loom) { 0 } else { 64 };
+
+/// How many blocks are too few to have been left behind by then.
+const NEAR: u64 = 16;
 
 /// The block that a side is in. Private to it, so it is always in range.
 #[derive(Debug)]
@@ -539,10 +542,15 @@ impl<T> Consumer<T> {
         self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
         // SAFETY: `TAIL` lies in every region.
         let tail = unsafe { memory.word_unchecked(TAIL) };
-        // Relaxed: a hint.
-        let tail = tail.load(Ordering::Relaxed);
+        // Relaxed below: a hint.
         let known = self.published.get().wrapping_sub(next);
-        let there = tail.wrapping_sub(next);
+        let mut there = tail.load(Ordering::Relaxed).wrapping_sub(next);
+        if there < NEAR * Place::<T>::MESSAGES as u64 {
+            // Who keeps up with the producer without ever finding the ring empty asks for each line while it is written.
+            lag::stay_behind();
+            there = tail.load(Ordering::Relaxed).wrapping_sub(next);
+        }
+        let tail = next.wrapping_add(there);
         if known < there && there <= self.geometry.capacity {
             let last = Place::<T>::of(tail.wrapping_sub(1), &self.geometry);
             // Acquire: the publish edge.
