@@ -30,8 +30,7 @@ use workload::{Cost, Workload};
 const CORES: [usize; 6] = [2, 4, 8, 16, 32, 64];
 
 /// The slot-owner ring in mode A: a call begins behind the peer's own last ticket, with a compare-exchange; a loser
-/// backs off, loads before it tries again, and walks three tickets before it reads the hint; who meets a full or empty ring
-/// makes a pause.
+/// backs off, loads before it tries again, and walks three tickets before it reads the hint.
 const A: SlotCas = SlotCas {
     publish: Publish::Store,
     hinted: false,
@@ -40,7 +39,6 @@ const A: SlotCas = SlotCas {
     walk: 3,
     backoff: 1024,
     hint_every: 1,
-    gathers: true,
     prefetch: Prefetch::None,
 };
 
@@ -78,7 +76,6 @@ impl Section {
             self.capacity
         );
         self.row("A", A);
-        self.row("A, polls a full or empty ring at once", SlotCas { gathers: false, ..A });
         self.row("A, both prefetch 2 ahead when smooth", SlotCas { prefetch: Prefetch::Smooth, ..A });
         self.row("A, producers always prefetch 2 ahead", SlotCas { prefetch: Prefetch::Producers, ..A });
         self.row("A, consumers prefetch their slot", SlotCas { prefetch: Prefetch::Own, ..A });

@@ -59,9 +59,6 @@ pub(crate) struct SlotCas {
     pub(crate) backoff: u64,
     /// The shared hint is stored every so many messages.
     pub(crate) hint_every: u64,
-    /// Whether a peer that meets a full or empty ring lets room or messages gather before it polls, if more than one went
-    /// by since the last time.
-    pub(crate) gathers: bool,
     pub(crate) prefetch: Prefetch,
 }
 
@@ -95,14 +92,9 @@ impl Search {
     }
 
     /// The ring is full or empty.
-    async fn wait(&mut self, strategy: &SlotCas, cpu: &Cpu, peer: &mut Peer) {
-        let pause = if strategy.gathers { peer.lag(self.ticket, self.waited) } else { 0 };
+    async fn wait(&mut self, cpu: &Cpu) {
         self.waited = true;
-        if pause > 0 {
-            cpu.work(pause).await;
-        } else {
-            self.idle.pause(cpu).await;
-        }
+        self.idle.pause(cpu).await;
     }
 
     /// Somebody else has this ticket: on to another one.
@@ -135,7 +127,7 @@ impl Search {
 }
 
 impl SlotCas {
-    async fn claim(&self, ring: Ring, cpu: &Cpu, peer: &mut Peer) -> Search {
+    async fn claim(&self, ring: Ring, cpu: &Cpu, peer: &Peer) -> Search {
         let mut search = Search::new(self, cpu, peer, TAIL).await;
         let mut blind = self.blind;
         loop {
@@ -151,7 +143,7 @@ impl SlotCas {
             }
             if lap_of(seen) < lap {
                 blind = false;
-                search.wait(self, cpu, peer).await;
+                search.wait(cpu).await;
                 continue;
             }
             blind = self.blind_again;
@@ -187,7 +179,7 @@ impl Strategy for SlotCas {
                 }
                 search.lost.pause(cpu).await;
             } else if lap_of(seen) <= lap {
-                search.wait(self, cpu, peer).await;
+                search.wait(cpu).await;
                 continue;
             }
             search.advance(self, cpu).await;

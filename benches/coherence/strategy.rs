@@ -91,26 +91,6 @@ pub(crate) struct Peer {
     pub(crate) next: u64,
     /// Messages so far.
     pub(crate) messages: u64,
-    /// The ticket at which the ring was last full or empty.
-    met: u64,
-    /// log2 of the pauses made then; 0 for none.
-    lag: u64,
-}
-
-impl Peer {
-    /// One `pause` instruction.
-    const PAUSE: u64 = 25;
-
-    /// How long to pause at a ticket where the ring is full or empty, once in a call.
-    pub(crate) fn lag(&mut self, ticket: u64, again: bool) -> u64 {
-        self.lag = match again {
-            true => 0,
-            false if ticket > self.met + 1 => (self.lag + 1).min(5),
-            false => self.lag.saturating_sub(1),
-        };
-        self.met = ticket;
-        if self.lag > 0 { Self::PAUSE << self.lag } else { 0 }
-    }
 }
 
 /// A way to claim, publish and take. Calls block: they end when the message is sent or received.

@@ -5,7 +5,7 @@
 //! a value is initialized and that a bit pattern is valid before it becomes a value, and the derive
 //! of this crate proves what `zerocopy` leaves open, that the type means the same in every process.
 
-// `Payload` is an unsafe trait, and `validate` is the one place where received bytes become a value.
+// `Payload` is an unsafe trait, and here is decided whether received bytes are a value.
 #![allow(unsafe_code)]
 
 mod difference;

@@ -7,11 +7,11 @@
 
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
-/// log2 of the pauses at most (docs/PROTOCOL.md).
+/// log2 of the pauses at most (docs/PROTOCOL.md). None in models: it would let the other thread finish what it is about.
 const MAX: u64 = if cfg!(loom) { 0 } else { 5 };
 
-/// log2 of the messages that have to go by for each pause.
-const WORTH: u64 = 2;
+/// log2 of the messages that have to go by for each pause: the least that leaves exchanges of two or three alone.
+const WORTH: u64 = 1;
 
 /// How far one handle stays behind. Its accesses are Relaxed: hints to itself, which threads may share.
 #[derive(Debug)]
@@ -24,8 +24,14 @@ pub(super) struct Lag {
 
 /// The longest pause.
 pub(super) fn stay_behind() {
-    for _ in 0..1_u32 << MAX {
-        spin_loop();
+    make(MAX);
+}
+
+fn make(size: u64) {
+    if size > 0 {
+        for _ in 0..1_u32 << size {
+            spin_loop();
+        }
     }
 }
 
@@ -45,12 +51,8 @@ impl Lag {
         let size = (self.size.load(Ordering::Relaxed) + 1).min(worth).min(MAX);
         self.met.store(number, Ordering::Relaxed);
         self.size.store(size, Ordering::Relaxed);
-        if size > 0 {
-            *paused = true;
-            for _ in 0..1_u32 << size {
-                spin_loop();
-            }
-        }
+        *paused = size > 0;
+        make(size);
         *paused
     }
 }
