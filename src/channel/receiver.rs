@@ -62,8 +62,9 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look). A system
-    /// call only to wake a sleeper, and once a clock tick on an empty ring.
+    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look); on a ring
+    /// that many messages have just been taken from, it pauses about a microsecond for more before it says that there is
+    /// none. A system call only to wake a sleeper, and once a clock tick on an empty ring.
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash

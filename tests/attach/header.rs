@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_region_of_another_version_or_flavor_says_so,
     a_region_of_another_length_is_refused,
     a_region_truncated_after_it_was_opened_is_refused,
+    positions_beyond_the_ring_are_refused,
     a_damaged_region_can_be_removed,
 ];
 
@@ -33,6 +34,9 @@ const SCHEMA_LENGTH: u64 = 96;
 const USAGE: u64 = 112;
 const WORDS: u64 = 128;
 const PAGE: u64 = 4096;
+/// SPSC: the sender's hint, and the first block's count.
+const TAIL: u64 = 4352;
+const BLOCKS: u64 = 8192;
 
 /// A region whose bytes can be changed and put back.
 struct Subject {
@@ -253,6 +257,22 @@ fn a_region_truncated_after_it_was_opened_is_refused() {
         assert_eq!(file.set_len(length).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
     }
     channel.sender().unwrap();
+}
+
+fn positions_beyond_the_ring_are_refused() {
+    // Two blocks of seven messages. What the hint says, and then the count of the block that it leads to.
+    for (tail, count, field) in [
+        (15, 0, "the sender's position"),
+        (14, 15, "the sender's position"),
+        (14, 22, "the sender's count of messages"),
+        (u64::MAX, 0, "the sender's position"),
+    ] {
+        let channel = Channel::<u64>::anonymous(&Options::new().capacity(14)).unwrap();
+        let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
+        file.write_all_at(&u64::to_le_bytes(tail), TAIL).unwrap();
+        file.write_all_at(&u64::to_le_bytes(count), BLOCKS).unwrap();
+        assert_eq!(damaged(channel.sender()), field, "tail {tail}, count {count}");
+    }
 }
 
 fn a_damaged_region_can_be_removed() {
