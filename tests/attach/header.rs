@@ -260,17 +260,17 @@ fn a_region_truncated_after_it_was_opened_is_refused() {
 }
 
 fn positions_beyond_the_ring_are_refused() {
-    // Two blocks of seven messages. What the hint says, and then the count of the block that it leads to.
+    // Eight messages in two blocks of seven. What the hint says, and then the count of the second block.
     for (tail, count, field) in [
-        (15, 0, "the sender's position"),
-        (14, 15, "the sender's position"),
-        (14, 22, "the sender's count of messages"),
+        (9, 0, "the sender's position"),
+        (7, 9, "the sender's position"),
+        (7, 15, "the sender's count of messages"),
         (u64::MAX, 0, "the sender's position"),
     ] {
-        let channel = Channel::<u64>::anonymous(&Options::new().capacity(14)).unwrap();
+        let channel = Channel::<u64>::anonymous(&Options::new().capacity(8)).unwrap();
         let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
         file.write_all_at(&u64::to_le_bytes(tail), TAIL).unwrap();
-        file.write_all_at(&u64::to_le_bytes(count), BLOCKS).unwrap();
+        file.write_all_at(&u64::to_le_bytes(count), BLOCKS + 64).unwrap();
         assert_eq!(damaged(channel.sender()), field, "tail {tail}, count {count}");
     }
 }
