@@ -152,7 +152,7 @@ const_assert!(memoffset::offset_of!(PeerRecord, pid_namespace) == 24);
 
 /// Offset of the shared words, the same in both flavors.
 pub(crate) const LINES: usize = SPSC_PEER_TABLE + SPSC_PEERS * PEER_STRIDE;
-/// Producers' position: a hint. SPSC: stored whenever the producer leaves a block.
+/// Producers' position: a hint. SPSC: stored when the producer leaves a block, or at the end of a batch.
 pub(crate) const TAIL: usize = LINES;
 /// Consumers' position. SPSC: exact, stored with every take. MPMC: a hint.
 pub(crate) const HEAD: usize = LINES + PADDING;

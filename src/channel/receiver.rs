@@ -62,9 +62,9 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look); on a ring
-    /// that many messages have just been taken from, it pauses about a microsecond for more before it says that there is
-    /// none. A system call only to wake a sleeper, and once a clock tick on an empty ring.
+    /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look). Among
+    /// many messages it may pause for about a microsecond, so that more gather, before it says that there is none, or (SPSC)
+    /// where it keeps up with the sender. A system call only to wake a sleeper, and once a clock tick on an empty ring.
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash
@@ -114,7 +114,7 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
         if !self.take(&mut place)? {
             return otherwise();
         }
-        // SAFETY: there is a message there.
+        // SAFETY: `take` has left a message there, initialized and valid.
         #[allow(unsafe_code)]
         Ok(unsafe { place.assume_init() })
     }
@@ -126,7 +126,7 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     fn take(&self, place: &mut MaybeUninit<T>) -> Result<bool, Fault> {
         match self.ring.pop(place, &*self.endpoint) {
             Ok(()) => {
-                // SAFETY: `pop` has initialized every byte.
+                // SAFETY: `pop` has initialized every byte, and `place` is private memory.
                 #[allow(unsafe_code)]
                 let valid = unsafe { payload::is_valid(place) };
                 if valid { Ok(true) } else { Err(invalid::<T>()) }
@@ -214,7 +214,7 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
             Err(fault) => Some(Err(fault)),
         };
         match self.endpoint.block_on(deadline, attempt, || self.recover()) {
-            // SAFETY: the attempt that ended it has left a message there.
+            // SAFETY: the `take` that ended it has left a message there, initialized and valid.
             #[allow(unsafe_code)]
             Ok(Ok(())) => Ok(unsafe { place.assume_init() }),
             Ok(Err(fault)) => Err(RecvTimeoutError::Fault(fault)),

@@ -65,8 +65,9 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Sends a message if there is room. Wait-free (MPMC: lock-free). A system call only to wake a sleeper, and once a clock tick
-    /// on a full ring.
+    /// Sends a message if there is room. Wait-free (MPMC: lock-free, and among many messages it may pause for about a
+    /// microsecond before it says that there is none). A system call only to wake a sleeper, and once a clock tick on a full
+    /// ring.
     ///
     /// # Errors
     /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver

@@ -146,7 +146,7 @@ pub(crate) struct InvalidPayload;
 /// private copy, as it is passed by value.)
 #[inline]
 pub(crate) unsafe fn validate<T: Payload>(raw: MaybeUninit<T>) -> Result<T, InvalidPayload> {
-    // SAFETY: every byte of `raw` is initialized, by the caller's promise.
+    // SAFETY: every byte of `raw` is initialized, by the caller's promise; it is a private copy.
     if !unsafe { is_valid(&raw) } {
         return Err(InvalidPayload);
     }

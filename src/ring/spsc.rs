@@ -4,7 +4,7 @@
 //!
 //! A block of the ring is one cache line (for a payload of up to 56 bytes) whose first word counts *all* messages ever
 //! published up to and including the last one in this block. The consumer polls the count word of the block that it
-//! waits on, and the payload comes with the same line: one transfer moves up to seven `u64`, and no tail is shared. It
+//! waits on, and the payload comes with the same line: one transfer moves up to seven `u64`, and no tail has to be asked for each. It
 //! descends from Lamport's ring (1977) and FastForward (Giacomoni et al., 2008), which put the hand-off into the slot.
 //!
 //! # States and edges
@@ -17,16 +17,17 @@
 //! * **take edge**: head := h + 1 (Release), after the payload was copied out; read (Acquire) by the producer, before it
 //!   overwrites. The store is the commit: killed before it, the consumer has not received.
 //! * Counts only grow, over all laps, so the count of an older lap is never taken for this lap's: it is at most h.
-//! * `tail` is a hint: the first message of the block that the producer is in, or (killed in between) as many blocks behind
-//!   as a batch had. It never passes the true position. A consumer among many messages looks there for the last full block,
+//! * `tail` is a hint: the first message of the block that the producer is in, or (in a batch, or killed in one) as many
+//!   blocks behind as that has. It never passes the true position. A consumer among many messages of up to 56 bytes looks there for the last full block,
 //!   and if that has its count, all blocks before have theirs, because they were stored before it: so it takes all of them
 //!   without asking for a line that the producer may be writing to. The count is the publish edge, wherever it stands.
 //!
 //! # What a hostile peer can do
 //!
 //! Own positions are private. A count is used only if it lies between h and the end of the block, and a head only if it
-//! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`]. A tail only says which count is looked at.
-//! An address depends on them modulo the number of blocks only.
+//! is at most t and at least t - capacity; anything else is [`Fault::Corrupt`]. To a consumer, a tail only says which count
+//! is looked at. A producer that resumes starts from tail and head: where those were forged, within the ring, places count
+//! as sent that never were. An address depends on all of them modulo the number of blocks only.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -213,7 +214,7 @@ pub(crate) struct Consumer<T> {
     anchor: Anchor,
     /// As the producer's.
     next: Cell<u64>,
-    /// Of the next message, or the block before it: a block is left when the next one is looked at.
+    /// Of the next message, or the block before it: `pop` leaves a block when the next one is looked at.
     place: Cell<Place<T>>,
     /// First message that takes more than being copied: the first one of the next block, or the one at `published`,
     /// whichever comes first; `next <= stop`.
@@ -504,12 +505,13 @@ impl<T> Consumer<T> {
     /// Finds out that the next message, which is at `stop`, is published, and until where it goes on from there.
     #[inline(always)]
     fn look(&self, memory: Memory) -> Result<(), PopError> {
-        self.learn(memory, self.next.get()).or_else(|count| self.look_again(memory, count))
+        self.learn(memory, self.next.get(), false).or_else(|count| self.look_again(memory, count))
     }
 
-    /// As [`Self::look`], for message `next`; or the count of its block, if that says of no message that it is there.
+    /// As [`Self::look`], for message `next`; or the count of its block, if that says of no message that it is there. With
+    /// `paused`, without another pause.
     #[inline(always)]
-    fn learn(&self, memory: Memory, next: u64) -> Result<(), u64> {
+    fn learn(&self, memory: Memory, next: u64, paused: bool) -> Result<(), u64> {
         let place = self.place.get().from(next, self.geometry.end);
         self.place.set(place);
         if self.published.get() == next {
@@ -519,9 +521,9 @@ impl<T> Consumer<T> {
                 return Err(count);
             }
             self.published.set(count);
-            // Larger blocks share lines, so the next count has come already (docs/PROTOCOL.md).
+            // Most larger blocks share lines, so the next count has come already (docs/PROTOCOL.md).
             if block::<T>().size == LINE && next.wrapping_sub(self.distant.get()) < u64::MAX / 2 {
-                self.look_at_tail(memory, next);
+                self.look_at_tail(memory, next, paused);
             }
         }
         self.halt(place, next);
@@ -538,14 +540,17 @@ impl<T> Consumer<T> {
     /// Learns of whole blocks of messages by two looks, if the producer is that far ahead: the tail says where, and the
     /// count there whether.
     #[inline(always)]
-    fn look_at_tail(&self, memory: Memory, next: u64) {
+    fn look_at_tail(&self, memory: Memory, next: u64, paused: bool) {
         self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
         // SAFETY: `TAIL` lies in every region.
         let tail = unsafe { memory.word_unchecked(TAIL) };
         // Relaxed below: a hint.
         let known = self.published.get().wrapping_sub(next);
         let mut there = tail.load(Ordering::Relaxed).wrapping_sub(next);
-        if there < NEAR * Place::<T>::MESSAGES as u64 {
+        // A ring that is full is not near, however small.
+        let near = (NEAR * Place::<T>::MESSAGES as u64).min(self.geometry.capacity / 2);
+        // The tail is behind `next` if the producer is in the same block, or in a batch.
+        if !paused && (there < near || there > u64::MAX / 2) {
             // Who keeps up with the producer without ever finding the ring empty asks for each line while it is written.
             lag::stay_behind();
             there = tail.load(Ordering::Relaxed).wrapping_sub(next);
@@ -574,7 +579,7 @@ impl<T> Consumer<T> {
                 return Err(PopError::Empty);
             }
             self.distant.set(next);
-            match self.learn(memory, next) {
+            match self.learn(memory, next, true) {
                 Ok(()) => return Ok(()),
                 Err(again) => count = again,
             }

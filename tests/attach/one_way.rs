@@ -164,7 +164,7 @@ fn a_forged_tail_makes_no_messages() {
     let forge = |tail: u64| positions.write_all_at(&tail.to_le_bytes(), TAIL).unwrap();
     let (mut sent, mut received) = (0, 0);
     for turns in 400..600 {
-        // A receiver that finds the ring empty looks at no tail, so it never does in this loop.
+        // A receiver that finds the ring empty puts off its look at the tail; in this loop there is always something.
         for turn in 0..turns {
             while sent < received + 5 {
                 tx.send(sent).unwrap();

@@ -83,7 +83,7 @@ impl<T> Consume<T> for Consumer<T> {
         let mut refused = None;
         while taken < messages.len() && refused.is_none() {
             let mut message = MaybeUninit::uninit();
-            // No pause where there is something to be had: others wait for the messages that this call holds.
+            // No pause where something was had: the caller waits for it, and senders to be told of the room.
             match self.take(&mut message, passed > 0, peers) {
                 Ok(ticket) => {
                     passed += 1;

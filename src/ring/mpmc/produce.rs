@@ -248,7 +248,8 @@ impl<T> Producer<T> {
             peers.made_room();
             // Relaxed: a hint to consumers.
             patience.store(patience.load(Ordering::Relaxed).min(QUARANTINES_MAX - 1) + 1, Ordering::Relaxed);
-            ticket = self.claim_from(self.start(), false, peers)?;
+            // No pause: this call has taken its time, and may have messages to tell about.
+            ticket = self.claim_from(self.start(), true, peers)?;
             if self.publish(ticket, message) {
                 patience.store(0, Ordering::Relaxed);
                 return Ok(ticket);
