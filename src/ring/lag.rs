@@ -3,7 +3,7 @@
 //! A consumer that catches up with each message takes the line away from the producer while it writes the next one, and
 //! both become slow; so does a producer of the MPMC ring that waits for each slot of a full one. A side that makes a pause before it says
 //! *empty* or *full* does not. The pause grows while many messages go by between two such moments, and is never longer
-//! than what went by is worth: an exchange of a few messages at a time does not pay it, nor do a small or an idle ring.
+//! than what went by is worth, nor than the ring is large: an exchange of a few messages at a time does not pay it, nor do a small or an idle ring.
 //! [`stay_behind`] is for a consumer that keeps up and never finds the ring empty.
 
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
@@ -21,6 +21,7 @@ pub(super) struct Lag {
     met: PlainAtomicU64,
     /// log2 of the pauses made then; 0 for none.
     size: PlainAtomicU64,
+    capacity: u64,
 }
 
 /// The longest pause.
@@ -37,8 +38,8 @@ fn make(size: u64) {
 }
 
 impl Lag {
-    pub(super) fn new(number: u64) -> Self {
-        Self { met: PlainAtomicU64::new(number), size: PlainAtomicU64::new(0) }
+    pub(super) fn new(number: u64, capacity: u64) -> Self {
+        Self { met: PlainAtomicU64::new(number), size: PlainAtomicU64::new(0), capacity }
     }
 
     /// Makes a pause where the ring is empty, or full, at message `number`, unless this call has made one; says whether it
@@ -49,7 +50,10 @@ impl Lag {
         }
         let went_by = number.wrapping_sub(self.met.load(Ordering::Relaxed));
         let worth = u64::from((went_by >> WORTH).checked_ilog2().unwrap_or(0));
-        let size = (self.size.load(Ordering::Relaxed) + 1).min(worth).min(MAX);
+        let size = self.size.load(Ordering::Relaxed);
+        // Where a whole ring has gone by, a longer pause would let the other side wait.
+        let size = if went_by < self.capacity { size + 1 } else { size };
+        let size = size.min(worth).min(MAX);
         self.met.store(number, Ordering::Relaxed);
         self.size.store(size, Ordering::Relaxed);
         *paused = size > 0;

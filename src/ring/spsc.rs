@@ -379,7 +379,16 @@ impl<T> Consume<T> for Consumer<T> {
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let place = Cell::new(Place::of(head, geometry));
         let [next, stop, published, distant] = [head; 4].map(Cell::new);
-        Ok(Self { anchor, next, place, stop, published, distant, lag: Lag::new(head), geometry: *geometry })
+        Ok(Self {
+            anchor,
+            next,
+            place,
+            stop,
+            published,
+            distant,
+            lag: Lag::new(head, geometry.capacity),
+            geometry: *geometry,
+        })
     }
 
     #[inline(always)]

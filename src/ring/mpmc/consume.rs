@@ -127,7 +127,8 @@ impl<T> Consumer<T> {
     const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
 
     fn at(ring: Ring<T>, next: u64) -> Self {
-        Self { ring, next: PlainAtomicU64::new(next), lag: Lag::new(next), guards: PlainAtomicU64::new(0) }
+        let lag = Lag::new(next, ring.capacity());
+        Self { ring, next: PlainAtomicU64::new(next), lag, guards: PlainAtomicU64::new(0) }
     }
 
     /// Takes one message but for the shared hint; says which ticket it had. With `paused`, an empty ring is no reason for

@@ -83,7 +83,8 @@ impl<T> Produce<T> for Producer<T> {
 
 impl<T> Producer<T> {
     fn at(ring: Ring<T>, next: u64) -> Self {
-        Self { ring, next: PlainAtomicU64::new(next), lag: Lag::new(next) }
+        let lag = Lag::new(next, ring.capacity());
+        Self { ring, next: PlainAtomicU64::new(next), lag }
     }
 
     #[inline(always)]
