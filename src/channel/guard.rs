@@ -106,7 +106,8 @@ impl<T: Payload + fmt::Debug> fmt::Debug for Guard<'_, T> {
 }
 
 impl<T: Payload> Receiver<T, Mpmc> {
-    /// Receives a message under a guard if there is one: at least once, see [`Guard`].
+    /// Receives a message under a guard if there is one: at least once, see [`Guard`]. It may look and pause as long as
+    /// [`Receiver::try_recv`].
     ///
     /// # Errors
     /// As [`Receiver::try_recv`]. A message whose bytes are no `T` is dropped.

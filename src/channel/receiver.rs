@@ -226,7 +226,8 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// Receives as many messages as are there, at most `messages.len()`, into the front of the slice, and says how many;
     /// `Ok(0)` for an empty slice only.
     ///
-    /// Cheaper than one at a time: the sender is told once, and woken at most once.
+    /// Cheaper than one at a time: the sender is told once, and woken at most once. It may look and pause as long as
+    /// [`Receiver::try_recv`].
     ///
     /// # Errors
     /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first; MPMC: it is

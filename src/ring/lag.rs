@@ -1,10 +1,10 @@
 //! Letting messages gather, or room.
 //!
 //! A consumer that catches up with each message takes the line away from the producer while it writes the next one, and
-//! both become slow; so does a producer of the MPMC ring that waits for each slot of a full one. A side that makes a pause before it says
-//! *empty* or *full* does not. The pause grows while many messages go by between two such moments, and is never longer
-//! than what went by is worth, nor than the ring is large: an exchange of a few messages at a time does not pay it, nor do a small or an idle ring.
-//! [`stay_behind`] is for a consumer that keeps up and never finds the ring empty.
+//! both become slow; so does a producer of the MPMC ring that waits for each slot of a full one. A side that makes a pause
+//! before it says *empty* or *full* does not. The pause grows while many messages go by between two such moments, and is
+//! never longer than what went by is worth, nor than the ring is large: an exchange of a few messages at a time does not
+//! pay it, nor do a small or an idle ring. [`stay_behind`] is for a consumer that keeps up and never finds the ring empty.
 
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
