@@ -107,6 +107,28 @@ impl Anchor {
 }
 
 #[cfg(not(loom))]
+macro_rules! prefetch {
+    ($(#[$doc:meta])* $name:ident, $x86_64:literal, $aarch64:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name(&self, offset: usize) {
+            let line = self.base.as_ptr().wrapping_add(offset);
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a prefetch has no effect on memory, and never faults.
+            unsafe {
+                core::arch::asm!($x86_64, in(reg) line, options(nostack, preserves_flags, readonly));
+            }
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: a prefetch has no effect on memory, and never faults.
+            unsafe {
+                core::arch::asm!($aarch64, in(reg) line, options(nostack, preserves_flags, readonly));
+            }
+            let _ = line;
+        }
+    };
+}
+
+#[cfg(not(loom))]
 impl Memory {
     /// # Safety
     /// `offset` is a multiple of 8, and `offset + 8 <= length`.
@@ -128,41 +150,16 @@ impl Memory {
         unsafe { word.cast().as_ref() }
     }
 
-    /// Asks for the line around `offset` in order to write to it. A hint: it touches nothing, wherever it leads.
-    #[inline(always)]
-    pub(crate) fn prefetch_to_write(&self, offset: usize) {
-        let line = self.base.as_ptr().wrapping_add(offset);
-        // Not `_mm_prefetch`, which becomes a prefetch for reading unless the target is known to have this one. Every
-        // 64-bit x86 processor takes it, if only as a no-op.
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect on memory, and never faults.
-        unsafe {
-            core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: a prefetch has no effect on memory, and never faults.
-        unsafe {
-            core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-        let _ = line;
-    }
-
-    /// As [`Memory::prefetch_to_write`], in order to read.
-    #[inline(always)]
-    pub(crate) fn prefetch_to_read(&self, offset: usize) {
-        let line = self.base.as_ptr().wrapping_add(offset);
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect on memory, and never faults.
-        unsafe {
-            core::arch::asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: a prefetch has no effect on memory, and never faults.
-        unsafe {
-            core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-        let _ = line;
-    }
+    // Not `_mm_prefetch`, which becomes a prefetch for reading unless the target is known to have one for writing. Every
+    // 64-bit x86 processor takes that, if only as a no-op.
+    prefetch!(
+        /// Asks for the line around `offset` in order to write to it. A hint: it touches nothing, wherever it leads.
+        prefetch_to_write, "prefetchw [{}]", "prfm pstl1keep, [{}]"
+    );
+    prefetch!(
+        /// As [`Memory::prefetch_to_write`], in order to read.
+        prefetch_to_read, "prefetcht0 [{}]", "prfm pldl1keep, [{}]"
+    );
 
     /// Stores `value` in Relaxed units: Relaxed because whoever publishes the payload does so with Release.
     ///

@@ -485,14 +485,14 @@ impl<T> Consumer<T> {
             self.look(memory)?;
         }
         let known = self.published.get().wrapping_sub(next) as usize;
-        if known < wanted { self.look_further(memory, next, wanted) } else { Ok(wanted) }
+        Ok(if known < wanted { self.look_further(memory, next, wanted) } else { wanted })
     }
 
     /// As [`Self::look_ahead`], where the next message is there, but not as many as are wanted as far as is known.
     ///
     /// All counts are read before the first message, because then the lines come from the other core side by side.
     #[inline(never)]
-    fn look_further(&self, memory: Memory, next: u64, wanted: usize) -> Result<usize, PopError> {
+    fn look_further(&self, memory: Memory, next: u64, wanted: usize) -> usize {
         let (mut place, mut published) = (self.place.get(), self.published.get());
         if place.left(next) < published.wrapping_sub(next) {
             place = Place::of(published, &self.geometry);
@@ -508,7 +508,7 @@ impl<T> Consumer<T> {
             published = count;
         }
         self.published.set(published);
-        Ok(wanted.min(published.wrapping_sub(next) as usize))
+        wanted.min(published.wrapping_sub(next) as usize)
     }
 
     /// Finds out that the next message, which is at `stop`, is published, and until where it goes on from there.
