@@ -173,7 +173,7 @@ impl Memory {
         let to = unsafe { self.base.add(offset) };
         // SAFETY: `to` leads to a stride of mapped bytes at its alignment; `value` is `size_of::<T>()` readable bytes,
         // all initialized.
-        unsafe { units::copy_in::<T>(to.as_ptr(), core::ptr::from_ref(value).cast()) }
+        unsafe { units::copy_in::<T>(to.as_ptr(), core::ptr::from_ref(value).cast(), units::NEVER) }
     }
 
     /// Loads a `T` to `place` in Relaxed units. Its bytes are initialized then, but may be no valid `T`.
@@ -188,7 +188,21 @@ impl Memory {
         // SAFETY: the offset lies in the mapping, by the caller's promise.
         let from = unsafe { self.base.add(offset) };
         // SAFETY: `from` leads to a stride of mapped bytes at its alignment; `place` is `size_of::<T>()` writable bytes.
-        unsafe { units::copy_out::<T>(place.as_mut_ptr().cast(), from.as_ptr()) };
+        unsafe { units::copy_out::<T>(place.as_mut_ptr().cast(), from.as_ptr(), units::PAIRS) };
+    }
+
+    /// As [`Memory::load`], for a value that is put elsewhere at once and need not be in memory before.
+    ///
+    /// # Safety
+    /// As [`Memory::store`].
+    #[inline(always)]
+    pub(crate) unsafe fn load_value<T>(&self, offset: usize) -> MaybeUninit<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the offset lies in the mapping, by the caller's promise.
+        let from = unsafe { self.base.add(offset) };
+        // SAFETY: as in `load`.
+        unsafe { units::copy_out::<T>(value.as_mut_ptr().cast(), from.as_ptr(), units::LARGE) };
+        value
     }
 }
 
@@ -231,24 +245,17 @@ mod units {
     unit!(AtomicU32, u32, store_4, load_4);
     unit!(AtomicU64, u64, store_8, load_8);
 
-    /// From here on, a message is read 16 bytes at a time.
-    ///
-    /// Not written: the caller's stores are still on their way when a message is copied in, and then two of them do not
-    /// come out as one. And not earlier, because a smaller message is rather left in registers (docs/PROTOCOL.md).
-    #[cfg(target_arch = "x86_64")]
-    const BULK: usize = 512;
+    /// From here on, a message is read 16 bytes at a time whatever becomes of it: in registers it does not fit anyway.
+    pub(super) const LARGE: usize = 512;
+    /// From here on, one that goes to a place in memory is: whoever moves it from there does so 16 bytes at a time, too, and
+    /// would wait for two stores of 8 to be done.
+    pub(super) const PAIRS: usize = 32;
+    /// A message is not written so: the caller's stores are still on their way when it is copied in, and then two of them do
+    /// not come out as one (docs/PROTOCOL.md has all of this).
+    pub(super) const NEVER: usize = usize::MAX;
 
-    /// Copies no front of any payload in bulk.
-    ///
-    /// # Safety
-    /// None; like its counterpart.
-    #[inline(always)]
-    unsafe fn never_in_bulk(_: *mut u8, _: *const u8, _: usize) -> usize {
-        0
-    }
-
-    /// Reads the front of a large payload, and says how many bytes: a multiple of 64, the same for every payload of
-    /// this size.
+    /// Copies the front of a payload of at least `least` bytes 16 at a time, and says how many bytes: the same for every
+    /// payload of this size.
     ///
     /// To the compiler, as to a reader of this code, it is so many Relaxed accesses of 8 bytes; that the processor joins
     /// two of them changes nothing that they promise.
@@ -256,9 +263,10 @@ mod units {
     /// # Safety
     /// `size` bytes can be read at `from`, which is aligned to 8, and written at `to`.
     #[inline(always)]
-    unsafe fn in_bulk(to: *mut u8, from: *const u8, size: usize) -> usize {
+    unsafe fn in_pairs(to: *mut u8, from: *const u8, size: usize, least: usize) -> usize {
+        let mut done = 0;
         #[cfg(target_arch = "x86_64")]
-        if size >= BULK {
+        if size >= least.max(LARGE) {
             let length = size / 64 * 64;
             // SAFETY: touches `length` bytes from `to` and from `from` on, at least 64, and the registers it names.
             unsafe {
@@ -277,7 +285,7 @@ mod units {
                     "jne 2b",
                     from = in(reg) from,
                     to = in(reg) to,
-                    done = inout(reg) 0_usize => _,
+                    done = inout(reg) done,
                     length = in(reg) length,
                     a = out(xmm_reg) _,
                     b = out(xmm_reg) _,
@@ -286,14 +294,29 @@ mod units {
                     options(nostack),
                 );
             }
-            return length;
         }
-        let _ = (to, from, size);
-        0
+        #[cfg(target_arch = "x86_64")]
+        while size >= least && size - done >= 16 {
+            // SAFETY: 16 bytes of either side, from `done` on, and the register it names.
+            unsafe {
+                core::arch::asm!(
+                    "movups {pair}, [{from} + {done}]",
+                    "movups [{to} + {done}], {pair}",
+                    from = in(reg) from,
+                    to = in(reg) to,
+                    done = in(reg) done,
+                    pair = out(xmm_reg) _,
+                    options(nostack, preserves_flags),
+                );
+            }
+            done += 16;
+        }
+        let _ = (to, from, size, least);
+        done
     }
 
     macro_rules! copy {
-        ($name:ident, $one:ident, $two:ident, $four:ident, $eight:ident, $bulk:ident) => {
+        ($name:ident, $one:ident, $two:ident, $four:ident, $eight:ident) => {
             /// # Safety
             /// The shared side leads to `stride(size_of::<T>())` mapped bytes, aligned to that or to 8, whichever is
             /// less; the private side to `size_of::<T>()` bytes that may be read or written.
@@ -301,6 +324,7 @@ mod units {
             pub(super) unsafe fn $name<T>(
                 to: *mut u8,
                 from: copy!(@from $name),
+                least: usize,
             ) {
                 let size = size_of::<T>();
                 match stride(size) {
@@ -312,7 +336,7 @@ mod units {
                     4 => unsafe { $four(to, from, size) },
                     stride => {
                         // SAFETY: the caller's promise is the one that is asked for.
-                        let mut done = unsafe { $bulk(to, from, size) };
+                        let mut done = unsafe { in_pairs(to, from, size, least) };
                         while done < stride {
                             let length = if size - done < 8 { size - done } else { 8 };
                             // SAFETY: `done < size`, so it lies in both sides.
@@ -331,8 +355,8 @@ mod units {
         (@from copy_out) => { *mut u8 };
     }
 
-    copy!(copy_in, store_1, store_2, store_4, store_8, never_in_bulk);
-    copy!(copy_out, load_1, load_2, load_4, load_8, in_bulk);
+    copy!(copy_in, store_1, store_2, store_4, store_8);
+    copy!(copy_out, load_1, load_2, load_4, load_8);
 }
 
 #[cfg(loom)]
@@ -364,6 +388,15 @@ impl Memory {
             let word = unsafe { core::ptr::from_ref(value).cast::<u64>().add(i).read_unaligned() };
             self.word(offset + 8 * i).store(word, Ordering::Relaxed);
         }
+    }
+
+    /// # Safety
+    /// As in the normal build; models use payloads of whole words only.
+    pub(crate) unsafe fn load_value<T>(&self, offset: usize) -> MaybeUninit<T> {
+        let mut value = MaybeUninit::uninit();
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { self.load(offset, &mut value) };
+        value
     }
 
     /// # Safety
