@@ -17,9 +17,9 @@
 //! * **take edge**: head := h + 1 (Release), after the payload was copied out; read (Acquire) by the producer, before it
 //!   overwrites. The store is the commit: killed before it, the consumer has not received.
 //! * Counts only grow, over all laps, so the count of an older lap is never taken for this lap's: it is at most h.
-//! * `tail` is a hint: the first message of the block that the producer is in, or (in a batch, or killed in one) as many
-//!   blocks behind as that has. It never passes the true position. A consumer among many messages of up to 56 bytes looks there for the last full block,
-//!   and if that has its count, all blocks before have theirs, because they were stored before it: so it takes all of them
+//! * `tail` is a hint: the first message of the block that the producer is in, or of one before it: some blocks behind, and
+//!   (in a batch, or killed in one) as many more as that has. It never passes the true position. A consumer among many
+//!   messages looks there for a block that is full, and if that has its count, all blocks before have theirs, because they were stored before it: so it takes all of them
 //!   without asking for a line that the producer may be writing to. The count is the publish edge, wherever it stands.
 //!
 //! # What a hostile peer can do
@@ -53,11 +53,11 @@ const AHEAD_TO_WRITE: usize = 4 * LINE;
 /// How far the consumer does, in a batch: more than the processor has in flight by itself.
 const AHEAD_TO_READ: usize = 8 * LINE;
 
-/// How many blocks a consumer goes on by the counts before it looks at `tail` (docs/PROTOCOL.md).
-const DISTANCE: u64 = if cfg!(loom) { 0 } else { 64 };
-
-/// How many blocks are too few to have been left behind by then.
-const NEAR: u64 = 16;
+/// log2 of the blocks that the producer leaves for each time that it stores `tail`: after each one, the consumer's looks would
+/// be in its way each time (docs/PROTOCOL.md) ...
+const HINT_EVERY: u32 = 3;
+/// ... but each time in a ring of fewer blocks than this, where that would be too rare.
+const FEW: u64 = 64;
 
 /// The block that a side is in. Private to it, so it is always in range.
 #[derive(Debug)]
@@ -66,8 +66,6 @@ struct Place<T> {
     edge: u64,
     /// Offset in the region of the block, which is that of its count.
     block: usize,
-    /// Message n of the block lies at `bias + n * stride`, modulo 2^64.
-    bias: usize,
     payload: PhantomData<fn(T) -> T>,
 }
 
@@ -91,9 +89,8 @@ impl<T> Place<T> {
     /// The block at `offset`, whose first message has the number `first`.
     #[inline(always)]
     fn at(offset: usize, first: u64) -> Self {
-        let before = (first as usize).wrapping_mul(block::<T>().stride);
         let edge = first.wrapping_add(Self::MESSAGES as u64);
-        Self { edge, block: offset, bias: (offset + COUNT).wrapping_sub(before), payload: PhantomData }
+        Self { edge, block: offset, payload: PhantomData }
     }
 
     /// The block behind this one, in a ring that ends at offset `end`.
@@ -112,7 +109,15 @@ impl<T> Place<T> {
     /// Offset in the region of message `number`, which lies in this block.
     #[inline(always)]
     fn offset(&self, number: u64) -> usize {
-        self.bias.wrapping_add((number as usize).wrapping_mul(block::<T>().stride))
+        // A constant where a block is one message.
+        let place = if Self::MESSAGES == 1 { 0 } else { number.wrapping_sub(self.first()) as usize };
+        (self.block + COUNT).wrapping_add(place.wrapping_mul(block::<T>().stride))
+    }
+
+    /// Number of its first message.
+    #[inline(always)]
+    fn first(&self) -> u64 {
+        self.edge.wrapping_sub(Self::MESSAGES as u64)
     }
 
     /// Messages from `number` to the end of the block.
@@ -177,9 +182,8 @@ impl<T> Place<T> {
         let first = *next;
         let mut offset = self.offset(first);
         for (before, place) in places.iter_mut().enumerate() {
-            let mut message = MaybeUninit::uninit();
             // SAFETY: the message is published and lies in this block, by the caller's promise.
-            unsafe { memory.load(offset, &mut message) };
+            let message = unsafe { memory.load_value(offset) };
             *place = check(message).inspect_err(|_| *next = first.wrapping_add(before as u64))?;
             offset += block::<T>().stride;
         }
@@ -204,6 +208,8 @@ pub(crate) struct Producer<T> {
     /// First number for which there may be no room; grows with every look at `head`, `next <= limit`.
     limit: Cell<u64>,
     capacity: u64,
+    /// log2 of the blocks from one hint to the next.
+    hint_every: u32,
     /// Where the last block ends.
     end: usize,
 }
@@ -221,8 +227,6 @@ pub(crate) struct Consumer<T> {
     stop: Cell<u64>,
     /// First number that is not known to be published, `stop <= published`.
     published: Cell<u64>,
-    /// From this number on, there may have come enough for a look at `tail`.
-    distant: Cell<u64>,
     lag: Lag,
     geometry: Geometry,
 }
@@ -237,7 +241,9 @@ impl<T> Produce<T> for Producer<T> {
         memory.word(TAIL).store(tail - tail % Place::<T>::MESSAGES as u64, Ordering::Release);
         let place = Cell::new(Place::of(tail, geometry));
         let limit = Cell::new(head.wrapping_add(capacity));
-        Ok(Self { anchor, next: Cell::new(tail), place, stop: Cell::new(tail), limit, capacity, end: geometry.end })
+        let hint_every = if capacity < FEW * Place::<T>::MESSAGES as u64 { 0 } else { HINT_EVERY };
+        let [next, stop] = [tail; 2].map(Cell::new);
+        Ok(Self { anchor, next, place, stop, limit, capacity, hint_every, end: geometry.end })
     }
 
     #[inline(always)]
@@ -335,11 +341,12 @@ impl<T> Producer<T> {
     /// Goes on from message `next`.
     #[inline(always)]
     fn arrive(&self, memory: Memory, place: Place<T>, next: u64) {
-        if place.edge != self.place.get().edge {
+        let hint = |place: Place<T>| (place.first() / Place::<T>::MESSAGES as u64) >> self.hint_every;
+        if hint(place) != hint(self.place.get()) {
             // SAFETY: `TAIL` lies in every region.
             let tail = unsafe { memory.word_unchecked(TAIL) };
             // Release: whoever starts from the hint sees the counts up to it.
-            tail.store(place.edge.wrapping_sub(Place::<T>::MESSAGES as u64), Ordering::Release);
+            tail.store(place.first(), Ordering::Release);
         }
         self.place.set(place);
         self.next.set(next);
@@ -378,15 +385,14 @@ impl<T> Consume<T> for Consumer<T> {
         let memory = anchor.memory()?;
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let place = Cell::new(Place::of(head, geometry));
-        let [next, stop, published, distant] = [head; 4].map(Cell::new);
+        let [next, stop, published] = [head; 3].map(Cell::new);
         Ok(Self {
             anchor,
             next,
             place,
             stop,
             published,
-            distant,
-            lag: Lag::new(head, geometry.capacity),
+            lag: Lag::new(head, geometry.capacity, lag::DISTANCE * Place::<T>::MESSAGES as u64),
             geometry: *geometry,
         })
     }
@@ -530,9 +536,8 @@ impl<T> Consumer<T> {
                 return Err(count);
             }
             self.published.set(count);
-            // Most larger blocks share lines, so the next count has come already (docs/PROTOCOL.md).
-            if block::<T>().size == LINE && next.wrapping_sub(self.distant.get()) < u64::MAX / 2 {
-                self.look_at_tail(memory, next, paused);
+            if !paused && self.lag.is_due(next) {
+                self.look_at_tail(memory, next);
             }
         }
         self.halt(place, next);
@@ -549,21 +554,12 @@ impl<T> Consumer<T> {
     /// Learns of whole blocks of messages by two looks, if the producer is that far ahead: the tail says where, and the
     /// count there whether.
     #[inline(always)]
-    fn look_at_tail(&self, memory: Memory, next: u64, paused: bool) {
-        self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
+    fn look_at_tail(&self, memory: Memory, next: u64) {
         // SAFETY: `TAIL` lies in every region.
         let tail = unsafe { memory.word_unchecked(TAIL) };
-        // Relaxed below: a hint.
         let known = self.published.get().wrapping_sub(next);
-        let mut there = tail.load(Ordering::Relaxed).wrapping_sub(next);
-        // A ring that is full is not near, however small.
-        let near = (NEAR * Place::<T>::MESSAGES as u64).min(self.geometry.capacity / 2);
-        // The tail is behind `next` if the producer is in the same block, or in a batch.
-        if !paused && (there < near || there > u64::MAX / 2) {
-            // Who keeps up with the producer without ever finding the ring empty asks for each line while it is written.
-            lag::stay_behind();
-            there = tail.load(Ordering::Relaxed).wrapping_sub(next);
-        }
+        // Relaxed: a hint.
+        let there = self.lag.keep(next, || tail.load(Ordering::Relaxed));
         let tail = next.wrapping_add(there);
         if known < there && there <= self.geometry.capacity {
             let last = Place::<T>::of(tail.wrapping_sub(1), &self.geometry);
@@ -582,12 +578,9 @@ impl<T> Consumer<T> {
         let next = self.next.get();
         let (mut count, mut paused) = (count, false);
         while count <= next {
-            if !self.lag.pause(next, &mut paused) {
-                // Those that come one by one are not worth a look at the tail.
-                self.distant.set(next.wrapping_add(DISTANCE * Place::<T>::MESSAGES as u64));
+            if !self.lag.pause(next, &mut paused, || memory.word(TAIL).load(Ordering::Relaxed)) {
                 return Err(PopError::Empty);
             }
-            self.distant.set(next);
             match self.learn(memory, next, true) {
                 Ok(()) => return Ok(()),
                 Err(again) => count = again,

@@ -275,20 +275,25 @@ fn a_role_without_a_position_is_refused_and_leaves_no_trace(setup: Setup) {
 }
 
 fn a_hint_that_lags_behind_is_put_right(setup: Setup) {
-    // A sender that is killed between leaving a block and saying so leaves the hint one block behind.
-    let open = setup.open::<u64, Spsc>(30);
-    let rx = open.receiver();
-    open.sender().send_slice(&[5; 14]).unwrap();
-    assert_eq!(read(&open.file(), TAIL), 14);
-    for lag in [7, 0] {
-        forge(&open.file(), TAIL, lag);
+    // A sender that is killed between leaving a block and saying so leaves the hint one block behind. In a ring of many
+    // blocks, it says so after each eighth.
+    for (capacity, count, hint, lags) in [(30, 14, 14, [7, 0]), (1000, 70, 56, [49, 0])] {
+        let open = setup.open::<u64, Spsc>(capacity);
+        let rx = open.receiver();
         let tx = open.sender();
-        assert_eq!([tx.len(), rx.len()], [14, 14], "with a hint of {lag}");
-        tx.send(5).unwrap();
-        assert_eq!([tx.len(), rx.len()], [15, 15], "with a hint of {lag}");
-        rx.recv().unwrap();
+        (0..count).for_each(|_| tx.send(5).unwrap());
         drop(tx);
-        rx.recv().unwrap();
-        open.sender().send(5).unwrap();
+        assert_eq!(read(&open.file(), TAIL), hint);
+        for lag in lags {
+            forge(&open.file(), TAIL, lag);
+            let tx = open.sender();
+            assert_eq!([tx.len(), rx.len()], [count; 2], "with a hint of {lag}");
+            tx.send(5).unwrap();
+            assert_eq!([tx.len(), rx.len()], [count + 1; 2], "with a hint of {lag}");
+            rx.recv().unwrap();
+            drop(tx);
+            rx.recv().unwrap();
+            open.sender().send(5).unwrap();
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::error::Fault;
 use crate::layout::Geometry;
 use crate::memory::Anchor;
-use crate::ring::lag::Lag;
+use crate::ring::lag::{self, Lag};
 use crate::ring::{Consume, Peers, PopError};
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
@@ -127,17 +127,21 @@ impl<T> Consumer<T> {
     const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
 
     fn at(ring: Ring<T>, next: u64) -> Self {
-        let lag = Lag::new(next, ring.capacity());
+        let lag = Lag::new(next, ring.capacity(), lag::DISTANCE);
         Self { ring, next: PlainAtomicU64::new(next), lag, guards: PlainAtomicU64::new(0) }
     }
 
     /// Takes one message but for the shared hint; says which ticket it had. With `paused`, an empty ring is no reason for
     /// another pause.
     #[inline(always)]
-    fn take(&self, place: &mut MaybeUninit<T>, paused: bool, peers: &impl Peers) -> Result<u64, PopError> {
+    fn take(&self, place: &mut MaybeUninit<T>, mut paused: bool, peers: &impl Peers) -> Result<u64, PopError> {
         let ring = &self.ring;
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let ticket = self.next.load(Ordering::Relaxed);
+        if !paused && self.lag.is_due(ticket) {
+            self.lag.keep(ticket, || ring.tail().load(Ordering::Relaxed));
+            paused = true;
+        }
         let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
         // Acquire: the publish edge, and the skip word after the word.
         let word = Word(ring.word(slot).load(Ordering::Acquire));
@@ -234,7 +238,8 @@ impl<T> Consumer<T> {
                     }
                 }
             }
-            if empty && !self.lag.pause(ticket, &mut paused) && !self.redelivers(ticket, &view, peers)? {
+            let tail = || ring.tail().load(Ordering::Relaxed);
+            if empty && !self.lag.pause(ticket, &mut paused, tail) && !self.redelivers(ticket, &view, peers)? {
                 return Err(PopError::Empty);
             }
         }

@@ -8,7 +8,7 @@ use super::{
 use crate::error::Fault;
 use crate::layout::Geometry;
 use crate::memory::Anchor;
-use crate::ring::lag::Lag;
+use crate::ring::lag::{self, Lag};
 use crate::ring::{Peers, Produce, PushError};
 use crate::sync::{Ordering, PlainAtomicU64, compiler_fence, fence};
 
@@ -83,7 +83,7 @@ impl<T> Produce<T> for Producer<T> {
 
 impl<T> Producer<T> {
     fn at(ring: Ring<T>, next: u64) -> Self {
-        let lag = Lag::new(next, ring.capacity());
+        let lag = Lag::new(next, ring.capacity(), lag::DISTANCE);
         Self { ring, next: PlainAtomicU64::new(next), lag }
     }
 
@@ -96,9 +96,13 @@ impl<T> Producer<T> {
     /// Sends one message but for the shared hint; says in which ticket. With `paused`, a full ring is no reason for another
     /// pause.
     #[inline(always)]
-    fn send(&self, message: &T, paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
+    fn send(&self, message: &T, mut paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let start = self.next.load(Ordering::Relaxed);
+        if !paused && self.lag.is_due(start) {
+            self.lag.keep(start, || self.room_ends());
+            paused = true;
+        }
         let (slot, lap) = (self.ring.slot(start), self.ring.lap(start));
         let claimed = Word::new(lap, Phase::Writing, self.ring.me);
         // Without a look first: the line is fetched once, and for writing. Acquire: the take edge.
@@ -118,6 +122,11 @@ impl<T> Producer<T> {
     fn start(&self) -> u64 {
         // Acquire: the hint edge.
         self.next.load(Ordering::Relaxed).max(self.ring.tail().load(Ordering::Acquire))
+    }
+
+    /// The first ticket that there is no room for, or an earlier one. Relaxed: a hint.
+    fn room_ends(&self) -> u64 {
+        self.ring.head().load(Ordering::Relaxed).wrapping_add(self.ring.capacity())
     }
 
     #[inline(always)]
@@ -162,7 +171,7 @@ impl<T> Producer<T> {
                 Phase::Writing if peers.is_known_dead(view.owner) => {
                     ring.reclaim(slot, &view, peers);
                 }
-                Phase::Full | Phase::Writing if self.lag.pause(ticket, &mut paused) => {}
+                Phase::Full | Phase::Writing if self.lag.pause(ticket, &mut paused, || self.room_ends()) => {}
                 Phase::Full | Phase::Writing => return Err(PushError::Full),
                 Phase::Held | Phase::Reading if bumps >= ring.capacity() => return Err(PushError::Full),
                 Phase::Held | Phase::Reading => {
