@@ -2,50 +2,75 @@
 //!
 //! A consumer that catches up with each message takes the line away from the producer while it writes the next one, and
 //! both become slow; so does a producer of the MPMC ring that waits for each slot of a full one. A side that makes a pause
-//! when it has caught up does not. Whether it pays is a matter of trial, because two sides in each other's way are so slow
-//! that they look like an exchange of single messages: a side pauses shortly, looks at nothing but the other side's hint
-//! meanwhile, and goes on as long as that shows that messages (or room) come in quickly and are still few. It tries
+//! when it has caught up does not. There are two kinds:
 //!
-//! * where it finds the ring empty, or full, for as long as what went by since it last did is worth;
-//! * after so many messages, whatever it finds, and ever less often where nothing comes of it.
-//!
-//! So an exchange of a few messages at a time pays next to nothing, nor do a small or an idle ring.
+//! * [`Lag::pause`], before a side says *empty* or *full*, grows while many messages go by between two such moments, and is
+//!   never longer than what went by is worth, nor than the ring is large: an exchange of a few messages at a time does not
+//!   pay it, nor do a small or an idle ring.
+//! * [`Lag::keep`] is a trial, once in a while, for two sides that meet at each message: they are so slow that nothing goes
+//!   by, and look like an exchange of single messages. One of them rests, looks at nothing but the other's hint meanwhile,
+//!   and goes on as long as that shows that messages (or room) come in quickly and are still few. Trials become rarer where
+//!   nothing comes of them. A ring that is not large has none: there, one lap is hardly longer than a meeting.
 
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
-/// log2 of the processor's pauses in the first round, at most; each further round is twice as long ...
-const FIRST: u32 = 3;
-/// ... up to this one.
-const LAST: u32 = 7;
-/// log2 of the messages that have to go by for each pause of the first round: the least that leaves exchanges of two or
-/// three alone.
-const WORTH: u32 = 1;
-/// Enough messages, or room for so many, to go on with.
-const GOAL: u64 = 256;
-/// Messages (SPSC: blocks of them) from one trial to the next, at least. In models it is always time for one.
-pub(super) const DISTANCE: u64 = if cfg!(loom) { 0 } else { 64 };
-/// How much rarer trials become where nothing comes of them.
+/// log2 of the pauses before *empty* or *full*, at most (docs/PROTOCOL.md). None in models: it would let the other thread
+/// finish what it is about.
+const MAX: u64 = if cfg!(loom) { 0 } else { 5 };
+/// log2 of the messages that have to go by for each pause: the least that leaves exchanges of two or three alone.
+const WORTH: u64 = 1;
+
+/// Messages (SPSC: blocks of them) from one trial to the next, at least.
+pub(super) const DISTANCE: u64 = 64;
+/// For a ring without trials.
+const NEVER: u64 = u64::MAX / 2;
+/// How much rarer trials become.
 const RARER: u64 = 64;
+/// log2 of the pauses in a trial before its first look ...
+const FIRST: u64 = if cfg!(loom) { 0 } else { 3 };
+/// ... and between two later ones ...
+const NEXT: u64 = if cfg!(loom) { 0 } else { 4 };
+/// ... of which there are so many at most.
+const LOOKS: u64 = 16;
+/// Messages between two looks, at least, in a stream that is worth waiting for.
+const QUICK: u64 = 2;
+/// Enough messages, or room for so many, to go on with; half of them are no reason for a trial.
+const GOAL: u64 = 256;
 
 /// How far one handle stays behind. Its accesses are Relaxed: hints to itself, which threads may share.
 #[derive(Debug)]
 pub(super) struct Lag {
     /// The number of the message at which the ring was last found empty, or full.
     met: PlainAtomicU64,
-    /// The number of the message at which there is a trial, whatever is found.
+    /// log2 of the pauses made then; 0 for none.
+    size: PlainAtomicU64,
+    /// The number of the message at which there is a trial.
     due: PlainAtomicU64,
-    /// How far it is from one of these to the next ...
+    /// How far it is from one trial to the next ...
     distance: PlainAtomicU64,
     /// ... at least.
     least: u64,
     capacity: u64,
 }
 
+/// From one trial to the next, for who looks for nothing else then.
+pub(super) fn distance(capacity: u64) -> u64 {
+    if capacity > GOAL { DISTANCE } else { NEVER }
+}
+
+fn make(size: u64) {
+    if size > 0 {
+        for _ in 0..1_u32 << size {
+            spin_loop();
+        }
+    }
+}
+
 impl Lag {
     /// From message `number` on, with at least `least` messages between two trials.
     pub(super) fn new(number: u64, capacity: u64, least: u64) -> Self {
         let [met, due, distance] = [number, number.wrapping_add(least), least].map(PlainAtomicU64::new);
-        Self { met, due, distance, least, capacity }
+        Self { met, size: PlainAtomicU64::new(0), due, distance, least, capacity }
     }
 
     /// Whether message `number` is a reason to [`Lag::keep`] behind.
@@ -54,16 +79,19 @@ impl Lag {
         number.wrapping_sub(self.due.load(Ordering::Relaxed)) <= u64::MAX / 2
     }
 
-    /// Stays behind, or does not, before message `number`; says how many messages are there then, or have room. `hint` is
-    /// the first one that is not known to be, or to have.
+    /// Looks whether messages, or room, are few from `number` on, and rests if that helps, so that this call needs no other
+    /// pause; says how many there are then. `hint` is the first one that is not known to be, or to have any.
     #[cold]
     #[inline(never)]
-    pub(super) fn keep(&self, number: u64, hint: impl Fn() -> u64) -> u64 {
-        let mut there = self.there(number, &hint);
-        let mut distance = there.max(self.least);
-        if there < self.goal() {
-            there = self.gather(number, FIRST, &hint);
-            if there >> FIRST == 0 {
+    pub(super) fn keep(&self, number: u64, paused: &mut bool, hint: impl Fn() -> u64) -> u64 {
+        // A hint may be behind.
+        let look = || Some(hint().wrapping_sub(number)).filter(|there| *there <= self.capacity).unwrap_or(0);
+        let mut there = look();
+        let mut distance = (there / 2).max(self.least);
+        if there <= GOAL / 2 && self.capacity > GOAL && !*paused {
+            *paused = true;
+            there = gather(look);
+            if there < 1 << FIRST {
                 distance = (self.least * RARER).min(self.distance.load(Ordering::Relaxed) * 2);
             }
         }
@@ -73,45 +101,36 @@ impl Lag {
     }
 
     /// Makes a pause where the ring is empty, or full, at message `number`, unless this call has made one; says whether it
-    /// did, so that it is worth looking again. `hint` as above.
-    pub(super) fn pause(&self, number: u64, paused: &mut bool, hint: impl Fn() -> u64) -> bool {
+    /// did, so that it is worth looking again.
+    pub(super) fn pause(&self, number: u64, paused: &mut bool) -> bool {
         if *paused {
             return false;
         }
         let went_by = number.wrapping_sub(self.met.load(Ordering::Relaxed));
+        let worth = u64::from((went_by >> WORTH).checked_ilog2().unwrap_or(0));
+        let size = self.size.load(Ordering::Relaxed);
+        // Where a whole ring has gone by, a longer pause would let the other side wait.
+        let size = if went_by < self.capacity { size + 1 } else { size };
+        let size = size.min(worth).min(MAX);
         self.met.store(number, Ordering::Relaxed);
-        let worth = (went_by >> WORTH).checked_ilog2().unwrap_or(0);
-        if worth > 0 {
-            *paused = true;
-            self.gather(number, worth.min(FIRST), &hint);
-        }
+        self.size.store(size, Ordering::Relaxed);
+        *paused = size > 0;
+        make(size);
         *paused
     }
+}
 
-    fn goal(&self) -> u64 {
-        GOAL.min(self.capacity / 2)
-    }
-
-    /// A hint may be behind.
-    fn there(&self, number: u64, hint: &impl Fn() -> u64) -> u64 {
-        Some(hint().wrapping_sub(number)).filter(|there| *there <= self.capacity).unwrap_or(0)
-    }
-
-    /// Pauses as long as messages come in quickly and are few; says how many are there then.
-    fn gather(&self, number: u64, first: u32, hint: &impl Fn() -> u64) -> u64 {
-        let mut there = 0;
-        for round in first..=LAST {
-            let pauses = 1 << round;
-            // None in models: they would let the other thread finish what it is about.
-            for _ in 0..if cfg!(loom) { 0 } else { pauses } {
-                spin_loop();
-            }
-            let before = there;
-            there = self.there(number, hint);
-            if there >= self.goal() || there < before + pauses / 4 {
-                break;
-            }
+/// Rests as long as messages come in quickly and are few; says how many are there then.
+fn gather(look: impl Fn() -> u64) -> u64 {
+    let (mut there, mut size) = (0, FIRST);
+    for _ in 0..LOOKS {
+        make(size);
+        let before = there;
+        there = look();
+        if there >= GOAL || there < before + QUICK {
+            break;
         }
-        there
+        size = NEXT;
     }
+    there
 }

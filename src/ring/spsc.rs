@@ -53,9 +53,12 @@ const AHEAD_TO_WRITE: usize = 4 * LINE;
 /// How far the consumer does, in a batch: more than the processor has in flight by itself.
 const AHEAD_TO_READ: usize = 8 * LINE;
 
+/// How many blocks a consumer goes on by the counts before it looks at `tail`; in models it always does.
+const DISTANCE: u64 = if cfg!(loom) { 0 } else { lag::DISTANCE };
+
 /// log2 of the blocks that the producer leaves for each time that it stores `tail`: after each one, the consumer's looks would
 /// be in its way each time (docs/PROTOCOL.md) ...
-const HINT_EVERY: u32 = 3;
+const HINT_EVERY: u32 = 2;
 /// ... but each time in a ring of fewer blocks than this, where that would be too rare.
 const FEW: u64 = 64;
 
@@ -392,7 +395,7 @@ impl<T> Consume<T> for Consumer<T> {
             place,
             stop,
             published,
-            lag: Lag::new(head, geometry.capacity, lag::DISTANCE * Place::<T>::MESSAGES as u64),
+            lag: Lag::new(head, geometry.capacity, DISTANCE * Place::<T>::MESSAGES as u64),
             geometry: *geometry,
         })
     }
@@ -559,7 +562,7 @@ impl<T> Consumer<T> {
         let tail = unsafe { memory.word_unchecked(TAIL) };
         let known = self.published.get().wrapping_sub(next);
         // Relaxed: a hint.
-        let there = self.lag.keep(next, || tail.load(Ordering::Relaxed));
+        let there = self.lag.keep(next, &mut false, || tail.load(Ordering::Relaxed));
         let tail = next.wrapping_add(there);
         if known < there && there <= self.geometry.capacity {
             let last = Place::<T>::of(tail.wrapping_sub(1), &self.geometry);
@@ -578,7 +581,7 @@ impl<T> Consumer<T> {
         let next = self.next.get();
         let (mut count, mut paused) = (count, false);
         while count <= next {
-            if !self.lag.pause(next, &mut paused, || memory.word(TAIL).load(Ordering::Relaxed)) {
+            if !self.lag.pause(next, &mut paused) {
                 return Err(PopError::Empty);
             }
             match self.learn(memory, next, true) {

@@ -127,7 +127,7 @@ impl<T> Consumer<T> {
     const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
 
     fn at(ring: Ring<T>, next: u64) -> Self {
-        let lag = Lag::new(next, ring.capacity(), lag::DISTANCE);
+        let lag = Lag::new(next, ring.capacity(), lag::distance(ring.capacity()));
         Self { ring, next: PlainAtomicU64::new(next), lag, guards: PlainAtomicU64::new(0) }
     }
 
@@ -139,8 +139,7 @@ impl<T> Consumer<T> {
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let ticket = self.next.load(Ordering::Relaxed);
         if !paused && self.lag.is_due(ticket) {
-            self.lag.keep(ticket, || ring.tail().load(Ordering::Relaxed));
-            paused = true;
+            self.lag.keep(ticket, &mut paused, || ring.tail().load(Ordering::Relaxed));
         }
         let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
         // Acquire: the publish edge, and the skip word after the word.
@@ -238,8 +237,7 @@ impl<T> Consumer<T> {
                     }
                 }
             }
-            let tail = || ring.tail().load(Ordering::Relaxed);
-            if empty && !self.lag.pause(ticket, &mut paused, tail) && !self.redelivers(ticket, &view, peers)? {
+            if empty && !self.lag.pause(ticket, &mut paused) && !self.redelivers(ticket, &view, peers)? {
                 return Err(PopError::Empty);
             }
         }

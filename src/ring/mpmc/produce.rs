@@ -83,7 +83,7 @@ impl<T> Produce<T> for Producer<T> {
 
 impl<T> Producer<T> {
     fn at(ring: Ring<T>, next: u64) -> Self {
-        let lag = Lag::new(next, ring.capacity(), lag::DISTANCE);
+        let lag = Lag::new(next, ring.capacity(), lag::distance(ring.capacity()));
         Self { ring, next: PlainAtomicU64::new(next), lag }
     }
 
@@ -97,11 +97,11 @@ impl<T> Producer<T> {
     /// pause.
     #[inline(always)]
     fn send(&self, message: &T, mut paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
+        let ring = &self.ring;
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let start = self.next.load(Ordering::Relaxed);
         if !paused && self.lag.is_due(start) {
-            self.lag.keep(start, || self.room_ends());
-            paused = true;
+            self.lag.keep(start, &mut paused, || ring.head().load(Ordering::Relaxed).wrapping_add(ring.capacity()));
         }
         let (slot, lap) = (self.ring.slot(start), self.ring.lap(start));
         let claimed = Word::new(lap, Phase::Writing, self.ring.me);
@@ -122,11 +122,6 @@ impl<T> Producer<T> {
     fn start(&self) -> u64 {
         // Acquire: the hint edge.
         self.next.load(Ordering::Relaxed).max(self.ring.tail().load(Ordering::Acquire))
-    }
-
-    /// The first ticket that there is no room for, or an earlier one. Relaxed: a hint.
-    fn room_ends(&self) -> u64 {
-        self.ring.head().load(Ordering::Relaxed).wrapping_add(self.ring.capacity())
     }
 
     #[inline(always)]
@@ -171,7 +166,7 @@ impl<T> Producer<T> {
                 Phase::Writing if peers.is_known_dead(view.owner) => {
                     ring.reclaim(slot, &view, peers);
                 }
-                Phase::Full | Phase::Writing if self.lag.pause(ticket, &mut paused, || self.room_ends()) => {}
+                Phase::Full | Phase::Writing if self.lag.pause(ticket, &mut paused) => {}
                 Phase::Full | Phase::Writing => return Err(PushError::Full),
                 Phase::Held | Phase::Reading if bumps >= ring.capacity() => return Err(PushError::Full),
                 Phase::Held | Phase::Reading => {
