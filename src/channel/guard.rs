@@ -123,6 +123,17 @@ impl<T: Payload> Receiver<T, Mpmc> {
     ///
     /// # Errors
     /// As [`Receiver::recv`].
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// tx.send(7)?;
+    /// drop(rx.recv_guard()?); // not acknowledged: it comes again
+    /// let guard = rx.recv_guard()?;
+    /// assert_eq!((*guard, guard.redeliveries()), (7, 1));
+    /// guard.ack()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_guard(&self) -> Result<Guard<'_, T>, RecvError> {
         self.take_guarded_until(None).map_err(|error| match error {
             RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
@@ -136,6 +147,26 @@ impl<T: Payload> Receiver<T, Mpmc> {
     /// As [`Receiver::recv_timeout`].
     pub fn recv_guard_timeout(&self, timeout: Duration) -> Result<Guard<'_, T>, RecvTimeoutError> {
         self.take_guarded_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Receives a message under a guard, waiting until `deadline`; one that has passed allows a single try.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// tx.send(7)?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// rx.recv_guard_deadline(deadline)?.ack()?;
+    /// assert!(rx.recv_guard_deadline(deadline).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_guard_deadline(&self, deadline: Instant) -> Result<Guard<'_, T>, RecvTimeoutError> {
+        self.take_guarded_until(Some(deadline))
     }
 
     fn take_guarded_until(&self, deadline: Option<Instant>) -> Result<Guard<'_, T>, RecvTimeoutError> {

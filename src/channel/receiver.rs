@@ -63,8 +63,8 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     }
 
     /// Receives a message if there is one. Wait-free (MPMC: lock-free, see docs/PROTOCOL.md for how long it may look). Among
-    /// many messages it may pause for about a microsecond, so that more gather, before it says that there is none, or (SPSC)
-    /// where it keeps up with the sender. A system call only to wake a sleeper, and once a clock tick on an empty ring.
+    /// many messages it may pause for some microseconds, so that more gather, before it says that there is none, or where it
+    /// keeps up with the senders. A system call only to wake a sleeper, and once a clock tick on an empty ring.
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Disconnected`] if in addition the sender has closed or crashed (a crash

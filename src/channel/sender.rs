@@ -65,8 +65,8 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
         Ok(Self { ring: CachePadded::new(ring), endpoint: endpoint.into() })
     }
 
-    /// Sends a message if there is room. Wait-free (MPMC: lock-free, and among many messages it may pause for about a
-    /// microsecond before it says that there is none). A system call only to wake a sleeper, and once a clock tick on a full
+    /// Sends a message if there is room. Wait-free (MPMC: lock-free, and among many messages it may pause for some
+    /// microseconds, so that room gathers). A system call only to wake a sleeper, and once a clock tick on a full
     /// ring.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! What the docs of the handles promise, for either flavor, on every backing, with every way of waiting, and with either barrier.
 //!
 //! A behaviour is a function of a [`Setup`]; a trial is a behaviour in one setup, named
-//! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only; and on
-//! System V, files, one-way and inherited memory every strategy is tried between processes only.
+//! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only, and so is
+//! everything on one-way memory.
 
 mod asleep;
 mod basics;

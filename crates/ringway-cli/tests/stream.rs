@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::process::{Command, Stdio};
+
 use common::{Name, Side, noise, ringway, watchdog};
 use rustix::process::Signal;
 
@@ -141,4 +143,29 @@ fn every_help_has_examples_and_there_is_a_version() {
     }
     let version = Side::start(ringway(["--version"])).finish().expect(0, &[]);
     assert_eq!(String::from_utf8(version).unwrap(), concat!("ringway ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// As the README has it: an archive made by one process is listed by another.
+#[test]
+fn an_archive() {
+    let _watchdog = watchdog();
+    let name = Name::new();
+    let shell = |line: &str| {
+        Command::new("sh")
+            .args(["-c", line, env!("CARGO_BIN_EXE_ringway"), &name.to_string()])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let receiver = shell(r#""$0" recv "$1" | tar t"#);
+    let sender = shell(r#"tar c docs | "$0" send "$1""#);
+    assert!(sender.wait_with_output().unwrap().status.success());
+    let listed = receiver.wait_with_output().unwrap();
+    assert!(listed.status.success());
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for page in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).unwrap() {
+        let page = format!("docs/{}", page.unwrap().file_name().display());
+        assert!(listed.lines().any(|line| line == page), "no {page} in {listed}");
+    }
 }
