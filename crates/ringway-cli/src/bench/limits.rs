@@ -3,11 +3,6 @@
 //! Both are measured with two pinned threads and plain loads and stores, and neither does anything but wait for the
 //! other side's line. A channel between processes can come near to them; only luck takes it below.
 
-#![allow(
-    clippy::disallowed_types,
-    reason = "the limits are those of bare atomics, and no region and no model of loom is involved"
-)]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
