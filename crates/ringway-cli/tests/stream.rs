@@ -152,7 +152,7 @@ fn an_archive() {
     let name = Name::new();
     let shell = |line: &str| {
         Command::new("sh")
-            .args(["-c", line, env!("CARGO_BIN_EXE_ringway"), &name.to_string()])
+            .args(["-c", line, env!("CARGO_BIN_EXE_ringway"), &name])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .stdout(Stdio::piped())
             .spawn()
@@ -165,7 +165,7 @@ fn an_archive() {
     assert!(listed.status.success());
     let listed = String::from_utf8(listed.stdout).unwrap();
     for page in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).unwrap() {
-        let page = format!("docs/{}", page.unwrap().file_name().display());
+        let page = format!("docs/{}", page.unwrap().file_name().to_string_lossy());
         assert!(listed.lines().any(|line| line == page), "no {page} in {listed}");
     }
 }
