@@ -3,17 +3,20 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use ringway::channel_of::{Channel as ChannelOf, Flavor, Mpmc, Spsc};
 use ringway::spsc::Channel;
 use ringway::{Error, Inspection, Options, mpmc};
 
 use crate::expect::{assert_refused, damaged, refused, says};
 use crate::left::Name;
+use crate::look::forge;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     every_word_of_a_header_is_checked,
     every_byte_of_the_header_page_is_checked,
     what_contradicts_is_named,
+    what_contradicts_in_mpmc_is_named_whatever_the_checksum,
     a_region_of_another_version_or_flavor_says_so,
     a_region_of_another_length_is_refused,
     a_region_truncated_after_it_was_opened_is_refused,
@@ -37,15 +40,20 @@ const PAGE: u64 = 4096;
 /// SPSC: the sender's hint, and the first block's count.
 const TAIL: u64 = 4352;
 const BLOCKS: u64 = 8192;
+/// MPMC: the peer table.
+const MPMC_PEERS: u64 = 4864;
+/// Of the flags.
+const STAY_OPEN: u64 = 4;
+const ONE_WAY: u64 = 8;
 
 /// A region whose bytes can be changed and put back.
-struct Subject {
+struct Subject<F: Flavor> {
     name: Name,
     file: File,
-    _channel: Channel<[u32; 3]>,
+    _channel: ChannelOf<[u32; 3], F>,
 }
 
-impl Subject {
+impl<F: Flavor> Subject<F> {
     fn new() -> Self {
         Self::at(Name::new())
     }
@@ -56,7 +64,7 @@ impl Subject {
     }
 
     fn at(name: Name) -> Self {
-        let channel = Channel::create(&name, &Options::new().capacity(64)).unwrap();
+        let channel = ChannelOf::create(&name, &Options::new().capacity(64)).unwrap();
         let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
         Self { name, file, _channel: channel }
     }
@@ -80,12 +88,23 @@ impl Subject {
         result
     }
 
+    /// Writes words with the checksum that goes with them, has `look` look at the region, and puts the page back.
+    fn forged<R>(&self, fields: &[(u64, u64)], look: impl FnOnce(&Self) -> R) -> R {
+        let mut honest = [0; PAGE as usize];
+        self.file.read_exact_at(&mut honest, 0).unwrap();
+        let fields: Vec<_> = fields.iter().map(|(offset, value)| (*offset as usize, *value)).collect();
+        forge(&self.file, &fields);
+        let result = look(self);
+        self.file.write_all_at(&honest, 0).unwrap();
+        result
+    }
+
     fn attach(&self) -> Result<(), Error> {
-        Channel::<[u32; 3]>::attach(&self.name, &Options::new()).map(drop)
+        ChannelOf::<[u32; 3], F>::attach(&self.name, &Options::new()).map(drop)
     }
 
     fn open_passed(&self) -> Result<(), Error> {
-        Channel::<[u32; 3]>::from_fd(self.file.try_clone().unwrap().into(), &Options::new()).map(drop)
+        ChannelOf::<[u32; 3], F>::from_fd(self.file.try_clone().unwrap().into(), &Options::new()).map(drop)
     }
 
     fn inspect(&self) -> Result<(), Error> {
@@ -102,7 +121,7 @@ impl Subject {
     }
 }
 
-impl Drop for Subject {
+impl<F: Flavor> Drop for Subject<F> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.attach().expect("everything was put back");
@@ -111,10 +130,11 @@ impl Drop for Subject {
 }
 
 fn every_word_of_a_header_is_checked() {
-    Subject::each().iter().for_each(every_word_of_it_is_checked);
+    Subject::<Spsc>::each().iter().for_each(every_word_of_it_is_checked);
+    Subject::<Mpmc>::each().iter().for_each(every_word_of_it_is_checked);
 }
 
-fn every_word_of_it_is_checked(subject: &Subject) {
+fn every_word_of_it_is_checked<F: Flavor>(subject: &Subject<F>) {
     // On a disk, the usage word has a meaning of its own.
     let checked = |offset: &u64| *offset != USAGE || !subject.name.starts_with("file:");
     for offset in (0..WORDS).step_by(8).filter(checked) {
@@ -135,10 +155,11 @@ fn every_word_of_it_is_checked(subject: &Subject) {
 }
 
 fn every_byte_of_the_header_page_is_checked() {
-    Subject::each().iter().for_each(every_byte_of_it_is_checked);
+    Subject::<Spsc>::each().iter().for_each(every_byte_of_it_is_checked);
+    Subject::<Mpmc>::each().iter().for_each(every_byte_of_it_is_checked);
 }
 
-fn every_byte_of_it_is_checked(subject: &Subject) {
+fn every_byte_of_it_is_checked<F: Flavor>(subject: &Subject<F>) {
     let mut page = [0; PAGE as usize];
     subject.file.read_exact_at(&mut page, 0).unwrap();
     assert!(page[WORDS as usize..].starts_with(b"[u32; 3]: size 12"), "the schema text");
@@ -153,10 +174,10 @@ fn every_byte_of_it_is_checked(subject: &Subject) {
 }
 
 fn what_contradicts_is_named() {
-    Subject::each().iter().for_each(what_contradicts_in_it_is_named);
+    Subject::<Spsc>::each().iter().for_each(what_contradicts_in_it_is_named);
 }
 
-fn what_contradicts_in_it_is_named(subject: &Subject) {
+fn what_contradicts_in_it_is_named(subject: &Subject<Spsc>) {
     let cases = [
         (FLAVOR, 0, "flavor"),
         (FLAVOR, 3, "flavor"),
@@ -178,8 +199,42 @@ fn what_contradicts_in_it_is_named(subject: &Subject) {
     }
 }
 
+fn what_contradicts_in_mpmc_is_named_whatever_the_checksum() {
+    Subject::<Mpmc>::each().iter().for_each(what_contradicts_in_a_forged_one_is_named);
+}
+
+fn what_contradicts_in_a_forged_one_is_named(subject: &Subject<Mpmc>) {
+    let [flags, length] = [FLAGS, REGION_LENGTH].map(|offset| subject.read(offset));
+    // Whoever forges this one changes what the region says and contradicts nothing: the checksum is a right one.
+    subject.forged(&[(FLAGS, flags ^ STAY_OPEN)], |subject| subject.attach().unwrap());
+    let full = (MPMC_PEERS + 4095 * 128 + 64 * (64 + 8) + 128_u64).next_multiple_of(PAGE);
+    let cases: &[(&[_], _, _, _)] = &[
+        (&[(CAPACITY, 0)], "capacity", 1, 0),
+        (&[(CAPACITY, 1)], "capacity", 2, 1),
+        (&[(CAPACITY, 3)], "capacity", 4, 3),
+        (&[(PEERS, 0)], "number of peers", 4095, 0),
+        (&[(PEERS, 1)], "number of peers", 4095, 1),
+        (&[(PEERS, 4096)], "number of peers", 4095, 4096),
+        // The table would reach beyond the end; and the length fits the table, but not the file.
+        (&[(PEERS, 4095)], "region length", full, length),
+        (&[(PEERS, 4095), (REGION_LENGTH, full)], "the length of its file", full, length),
+        (&[(FLAGS, flags | ONE_WAY)], "flags", flags, flags | ONE_WAY),
+        (&[(FLAVOR, 1)], "number of peers", 2, subject.read(PEERS)),
+        // What it would be in an SPSC region.
+        (&[(STRIDE, 16)], "stride", 64, 16),
+    ];
+    for &(fields, field, expected, found) in cases {
+        let error = subject.forged(fields, Subject::refusal);
+        assert!(
+            matches!(error, Error::Damaged { expected: e, found: f, .. } if (e, f) == (expected, found)),
+            "{fields:?}: {error:?}"
+        );
+        assert_eq!(damaged(Err::<(), _>(error)), field, "{fields:?}");
+    }
+}
+
 fn a_region_of_another_version_or_flavor_says_so() {
-    let subject = Subject::new();
+    let subject = Subject::<Spsc>::new();
     subject.with(VERSION, 2, |subject| {
         assert_refused!(
             subject.attach(),
@@ -210,10 +265,10 @@ fn a_region_of_another_version_or_flavor_says_so() {
 }
 
 fn a_region_of_another_length_is_refused() {
-    Subject::each().iter().for_each(it_is_refused_at_another_length);
+    Subject::<Spsc>::each().iter().for_each(it_is_refused_at_another_length);
 }
 
-fn it_is_refused_at_another_length(subject: &Subject) {
+fn it_is_refused_at_another_length(subject: &Subject<Spsc>) {
     let honest = subject.file.metadata().unwrap().len();
     let mut bytes = vec![0; honest as usize];
     subject.file.read_exact_at(&mut bytes, 0).unwrap();

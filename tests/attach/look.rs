@@ -55,7 +55,7 @@ fn memory_that_is_not_there_is_refused() {
 }
 
 /// Writes a number into the header, and the checksum that goes with it: docs/LAYOUT.md in numbers of its own.
-fn forge(file: &File, fields: &[(usize, u64)]) {
+pub(crate) fn forge(file: &File, fields: &[(usize, u64)]) {
     let mut page = [0; PAGE as usize];
     file.read_exact_at(&mut page, 0).unwrap();
     fields.iter().for_each(|(offset, value)| page[*offset..][..8].copy_from_slice(&value.to_le_bytes()));
