@@ -139,6 +139,10 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
     if header.flags & !Mode::ALL != 0 {
         return damaged("flags", header.flags & Mode::ALL, header.flags);
     }
+    let contradiction = layout::FLAG_MEMBARRIER | layout::FLAG_REFUSED;
+    if header.flags & contradiction == contradiction {
+        return damaged("flags", header.flags & !layout::FLAG_REFUSED, header.flags);
+    }
     let checksum = layout::checksum(page);
     match (Mode::of(header.flags).one_way, store.blocks().is_some()) {
         (false, false) => {}

@@ -219,6 +219,8 @@ fn what_contradicts_in_a_forged_one_is_named(subject: &Subject<Mpmc>) {
         (&[(PEERS, 4095)], "region length", full, length),
         (&[(PEERS, 4095), (REGION_LENGTH, full)], "the length of its file", full, length),
         (&[(FLAGS, flags | ONE_WAY)], "flags", flags, flags | ONE_WAY),
+        // A barrier that is used and was refused.
+        (&[(FLAGS, flags | 3)], "flags", (flags | 3) & !2, flags | 3),
         (&[(FLAVOR, 1)], "number of peers", 2, subject.read(PEERS)),
         // What it would be in an SPSC region.
         (&[(STRIDE, 16)], "stride", 64, 16),
