@@ -264,6 +264,7 @@ mod units {
     /// `size` bytes can be read at `from`, which is aligned to 8, and written at `to`.
     #[inline(always)]
     unsafe fn in_pairs(to: *mut u8, from: *const u8, size: usize, least: usize) -> usize {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "units do it all"))]
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
         if size >= least.max(LARGE) {

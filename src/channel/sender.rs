@@ -66,8 +66,7 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     }
 
     /// Sends a message if there is room. Wait-free (MPMC: lock-free, and among many messages it may pause for some
-    /// microseconds, so that room gathers). A system call only to wake a sleeper, and once a clock tick on a full
-    /// ring.
+    /// microseconds, so that room gathers). A system call only to wake a sleeper, and once a clock tick on a full ring.
     ///
     /// # Errors
     /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver

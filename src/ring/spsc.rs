@@ -19,8 +19,8 @@
 //! * Counts only grow, over all laps, so the count of an older lap is never taken for this lap's: it is at most h.
 //! * `tail` is a hint: the first message of the block that the producer is in, or of one before it: some blocks behind, and
 //!   (in a batch, or killed in one) as many more as that has. It never passes the true position. A consumer among many
-//!   messages looks there for a block that is full, and if that has its count, all blocks before have theirs, because they were stored before it: so it takes all of them
-//!   without asking for a line that the producer may be writing to. The count is the publish edge, wherever it stands.
+//!   messages looks there for a block that is full, and if that has its count, all blocks before have theirs, because they
+//!   were stored before it: so it takes all of them without asking for a line that the producer may be writing to. The count is the publish edge, wherever it stands.
 //!
 //! # What a hostile peer can do
 //!

@@ -276,7 +276,7 @@ fn a_role_without_a_position_is_refused_and_leaves_no_trace(setup: Setup) {
 
 fn a_hint_that_lags_behind_is_put_right(setup: Setup) {
     // A sender that is killed between leaving a block and saying so leaves the hint one block behind. In a ring of many
-    // blocks, it says so after each eighth.
+    // blocks, it says so after each fourth.
     for (capacity, count, hint, lags) in [(30, 14, 14, [7, 0]), (1000, 70, 56, [49, 0])] {
         let open = setup.open::<u64, Spsc>(capacity);
         let rx = open.receiver();
