@@ -191,6 +191,21 @@ impl Memory {
         unsafe { units::copy_out::<T>(place.as_mut_ptr().cast(), from.as_ptr(), units::PAIRS) };
     }
 
+    /// Stores a unit of each line of a `T` as it is there: the lines are this core's own then, and the next one to store
+    /// there need not ask all others to let go of them.
+    ///
+    /// # Safety
+    /// As [`Memory::store`]. What others store there meanwhile may be undone.
+    #[inline(always)]
+    pub(crate) unsafe fn rewrite<T>(&self, offset: usize) {
+        for ahead in (0..stride(size_of::<T>())).step_by(layout::LINE) {
+            // SAFETY: the offset lies in the mapping, by the caller's promise.
+            let unit = unsafe { self.base.add(offset + ahead) };
+            // SAFETY: a unit of T's stride, by the caller's promise.
+            unsafe { units::rewrite::<T>(unit.as_ptr()) };
+        }
+    }
+
     /// As [`Memory::load`], for a value that is put elsewhere at once and need not be in memory before.
     ///
     /// # Safety
@@ -249,7 +264,7 @@ mod units {
     pub(super) const LARGE: usize = 512;
     /// From here on, one that goes to a place in memory is: whoever moves it from there does so 16 bytes at a time, too, and
     /// would wait for two stores of 8 to be done.
-    pub(super) const PAIRS: usize = 32;
+    pub(super) const PAIRS: usize = 16;
     /// A message is not written so: the caller's stores are still on their way when it is copied in, and then two of them do
     /// not come out as one (docs/PROTOCOL.md has all of this).
     pub(super) const NEVER: usize = usize::MAX;
@@ -314,6 +329,29 @@ mod units {
         }
         let _ = (to, from, size, least);
         done
+    }
+
+    /// Stores the unit at `at` as it is there.
+    ///
+    /// # Safety
+    /// `at` leads to an aligned, mapped unit of a `T`.
+    #[inline(always)]
+    pub(super) unsafe fn rewrite<T>(at: *mut u8) {
+        let mut unit = [0; 8];
+        macro_rules! through {
+            ($load:ident, $store:ident, $length:literal) => {{
+                // SAFETY: by the caller's promise; `unit` holds as many bytes.
+                unsafe { $load(unit.as_mut_ptr(), at, $length) };
+                // SAFETY: as above.
+                unsafe { $store(at, unit.as_ptr(), $length) }
+            }};
+        }
+        match stride(size_of::<T>()) {
+            1 => through!(load_1, store_1, 1),
+            2 => through!(load_2, store_2, 2),
+            4 => through!(load_4, store_4, 4),
+            _ => through!(load_8, store_8, 8),
+        }
     }
 
     macro_rules! copy {
@@ -388,6 +426,15 @@ impl Memory {
             // SAFETY: within `value`, which has no padding.
             let word = unsafe { core::ptr::from_ref(value).cast::<u64>().add(i).read_unaligned() };
             self.word(offset + 8 * i).store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// As in the normal build; models use payloads of whole words only.
+    pub(crate) unsafe fn rewrite<T>(&self, offset: usize) {
+        for ahead in (0..stride(size_of::<T>())).step_by(layout::LINE) {
+            let word = self.word(offset + ahead);
+            word.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 

@@ -45,6 +45,7 @@ pub(super) type ReceiverEnd<F> = Endpoint<F, false>;
 pub(super) struct Endpoint<F, const SENDER: bool> {
     barrier: Barrier,
     stay_open: bool,
+    one_way: bool,
     mark: ForkMark,
     wait: Wait,
     /// The clock's tick at the last look at the other side's leases by [`Endpoint::has_died`].
@@ -71,6 +72,7 @@ impl<F: Parts, const SENDER: bool> Endpoint<F, SENDER> {
         Ok(Self {
             barrier: mode.barrier,
             stay_open: mode.stay_open,
+            one_way: mode.one_way,
             mark: ForkMark::here()?,
             wait,
             looked: PlainAtomicU64::new(0),
@@ -286,6 +288,10 @@ impl<F: Parts, const SENDER: bool> Peers for Endpoint<F, SENDER> {
     #[inline(always)]
     fn is_open(&self, memory: &Memory) -> bool {
         !self.is_closed(memory, Ordering::Relaxed)
+    }
+
+    fn is_one_way(&self) -> bool {
+        self.one_way
     }
 
     #[inline(always)]

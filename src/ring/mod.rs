@@ -36,6 +36,9 @@ pub(crate) trait Peers {
     /// Whether there are receivers, or may come some; asked before each message.
     fn is_open(&self, memory: &Memory) -> bool;
 
+    /// Whether receivers can write to nothing but the lines before the blocks.
+    fn is_one_way(&self) -> bool;
+
     /// So many messages were published, or taken: the other side may be waiting for that.
     fn published(&self, memory: &Memory, count: usize);
 

@@ -127,6 +127,10 @@ impl Peers for Nobody {
         Ok(())
     }
 
+    fn is_one_way(&self) -> bool {
+        false
+    }
+
     fn is_open(&self, _: &Memory) -> bool {
         true
     }

@@ -219,6 +219,10 @@ mod tests {
             Ok(())
         }
 
+        fn is_one_way(&self) -> bool {
+            false
+        }
+
         fn is_open(&self, _: &Memory) -> bool {
             true
         }

@@ -10,7 +10,8 @@
 //! # States and edges
 //!
 //! Message t lies in block `t / M mod B`, place `t mod M`. Only the producer writes counts, payloads and `tail`; only the
-//! consumer writes `head`. So every prefix of a call is a valid state:
+//! consumer writes `head` (and, of messages that are published and not taken, words as they are). So every prefix of a
+//! call is a valid state:
 //!
 //! * **publish edge**: count := t + 1 (Release), after the payload; read (Acquire) by the consumer, before the payload.
 //!   The store is the commit: killed before it, the producer has not sent; its successor overwrites the payload.
@@ -38,17 +39,24 @@ use static_assertions::const_assert;
 
 use self::place::{Place, block};
 use crate::error::Fault;
-use crate::layout::{BLOCKS, Geometry, HEAD, LINE, TAIL};
+use crate::layout::{BLOCKS, COUNT, Geometry, HEAD, LINE, TAIL};
 use crate::memory::{Anchor, Memory};
 use crate::ring::lag::{self, Lag};
 use crate::ring::{Consume, Peers, PopError, Produce, PushError};
 use crate::sync::Ordering;
 
-/// How far the producer asks for lines ahead, in bytes: of 1 to 12 lines, 4 were best (docs/PROTOCOL.md).
-const AHEAD_TO_WRITE: usize = 4 * LINE;
+/// How far the producer asks for lines ahead, in bytes (docs/PROTOCOL.md has the choice of this and of what follows).
+const AHEAD_TO_WRITE: usize = 12 * LINE;
 
-/// How far the consumer does, in a batch: more than the processor has in flight by itself.
-const AHEAD_TO_READ: usize = 8 * LINE;
+/// How far the consumer does: more than the processor has in flight by itself.
+const AHEAD_TO_READ: usize = 16 * LINE;
+
+/// How many blocks ahead the consumer takes over: so many that no message is copied while its rewriting is on its way.
+const AHEAD_TO_TAKE_OVER: usize = if cfg!(loom) { 1 } else { 2 };
+
+/// How many blocks must be known to be behind the one that is read for that: nearer ones the producer may be at.
+const FAR: u64 = if cfg!(loom) { 1 } else { 8 };
+const_assert!(0 < AHEAD_TO_TAKE_OVER && AHEAD_TO_TAKE_OVER as u64 <= FAR);
 
 /// How many blocks a consumer goes on by the counts before it looks at `tail`; in models it always does.
 const DISTANCE: u64 = if cfg!(loom) { 0 } else { lag::DISTANCE };
@@ -75,6 +83,7 @@ pub(crate) struct Producer<T> {
     /// First number for which there may be no room; grows with every look at `head`, `next <= limit`.
     limit: Cell<u64>,
     capacity: u64,
+    lag: Lag,
     /// log2 of the blocks from one hint to the next.
     hint_every: u32,
     /// Where the last block ends.
@@ -94,6 +103,8 @@ pub(crate) struct Consumer<T> {
     stop: Cell<u64>,
     /// First number that is not known to be published, `stop <= published`.
     published: Cell<u64>,
+    /// [`FAR`], in messages; more than there can be where this side cannot write to blocks.
+    far: u64,
     lag: Lag,
     geometry: Geometry,
 }
@@ -110,7 +121,8 @@ impl<T> Produce<T> for Producer<T> {
         let limit = Cell::new(head.wrapping_add(capacity));
         let hint_every = if capacity < FEW * Place::<T>::MESSAGES as u64 { 0 } else { HINT_EVERY };
         let [next, stop] = [tail; 2].map(Cell::new);
-        Ok(Self { anchor, next, place, stop, limit, capacity, hint_every, end: geometry.end })
+        let lag = Lag::new(tail, capacity, lag::distance(capacity));
+        Ok(Self { anchor, next, place, stop, limit, capacity, lag, hint_every, end: geometry.end })
     }
 
     #[inline(always)]
@@ -226,12 +238,22 @@ impl<T> Producer<T> {
     #[inline(never)]
     fn look_at_head(&self, memory: Memory) -> Result<(), PushError> {
         let tail = self.next.get();
-        let length = self.len_in(memory).map_err(PushError::Fault)?;
-        if length == self.capacity {
-            return Err(PushError::Full);
+        let mut paused = false;
+        if self.lag.is_due(tail) {
+            let head = memory.word(HEAD);
+            // Relaxed: a hint.
+            self.lag.keep(tail, &mut paused, || head.load(Ordering::Relaxed).wrapping_add(self.capacity));
         }
-        self.limit.set(tail.wrapping_add(self.capacity - length));
-        Ok(())
+        loop {
+            let length = self.len_in(memory).map_err(PushError::Fault)?;
+            if length < self.capacity {
+                self.limit.set(tail.wrapping_add(self.capacity - length));
+                return Ok(());
+            }
+            if !self.lag.pause(tail, &mut paused) {
+                return Err(PushError::Full);
+            }
+        }
     }
 
     /// Messages in the ring.
@@ -248,7 +270,7 @@ impl<T> Producer<T> {
 }
 
 impl<T> Consume<T> for Consumer<T> {
-    unsafe fn resume(anchor: Anchor, geometry: &Geometry, _: &impl Peers) -> Result<Self, Fault> {
+    unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         let memory = anchor.memory()?;
         let head = memory.word(HEAD).load(Ordering::Acquire);
         let place = Cell::new(Place::of(head, geometry));
@@ -259,6 +281,7 @@ impl<T> Consume<T> for Consumer<T> {
             place,
             stop,
             published,
+            far: if peers.is_one_way() { u64::MAX } else { FAR * Place::<T>::MESSAGES as u64 },
             lag: Lag::new(head, geometry.capacity, DISTANCE * Place::<T>::MESSAGES as u64),
             geometry: *geometry,
         })
@@ -299,16 +322,13 @@ impl<T> Consume<T> for Consumer<T> {
         let mut read = unsafe { place.read(memory, &mut next, front, &check) };
         place = place.from(next, self.geometry.end);
         while let (Ok(()), Some(whole)) = (&read, wholes.next()) {
-            // Only what is known to be there: to ask for a line that is written to would cost more than it gains. And not
-            // where a block is one message: those are so quickly done that the processor gets far enough by itself.
-            if Place::<T>::MESSAGES > 1 && known.wrapping_sub(next) > Place::<T>::within(AHEAD_TO_READ) {
-                memory.prefetch_to_read(place.ahead(AHEAD_TO_READ, self.geometry.end));
-            }
+            self.prepare(memory, place, next, known);
             // SAFETY: as above.
             read = unsafe { place.read(memory, &mut next, &mut whole[..Place::<T>::MESSAGES], &check) };
             place = place.from(next, self.geometry.end);
         }
         if read.is_ok() {
+            self.prepare(memory, place, next, known);
             // SAFETY: as above.
             read = unsafe { place.read(memory, &mut next, wholes.into_remainder(), &check) };
         }
@@ -408,7 +428,30 @@ impl<T> Consumer<T> {
             }
         }
         self.halt(place, next);
+        self.prepare(memory, place, next, self.published.get());
         Ok(())
+    }
+
+    /// Gets blocks ready that are known to be published, if there are enough of them: `place` is that of message `next`, and
+    /// all up to `published` are there.
+    ///
+    /// Of a line that the consumer has only read, the producer that writes to it next has a copy of its own, and must ask
+    /// the other core to drop its one, while all of its stores wait; one that the consumer has *written* it can ask for in
+    /// time. So the consumer rewrites a word of each line as it is (docs/PROTOCOL.md).
+    #[inline(always)]
+    fn prepare(&self, memory: Memory, place: Place<T>, next: u64, published: u64) {
+        let known = published.wrapping_sub(next);
+        // Only what is known to be there: to ask for a line that is written to would cost more than it gains. And not where a
+        // block is one message: those are so quickly done that the processor gets far enough by itself.
+        if Place::<T>::MESSAGES > 1 && known > Place::<T>::within(AHEAD_TO_READ) {
+            memory.prefetch_to_read(place.ahead(AHEAD_TO_READ, self.geometry.end));
+        }
+        if known > self.far {
+            let block = place.ahead(AHEAD_TO_TAKE_OVER * block::<T>().size, self.geometry.end);
+            // SAFETY: the first message of a block of the ring, one behind the block of `next`, but before `published`: so
+            // nobody else stores to it.
+            unsafe { memory.rewrite::<T>(block + COUNT) };
+        }
     }
 
     /// Sets `stop` for messages from `next` on, which lies in `place`.
