@@ -8,7 +8,7 @@ use super::{
     BUDGET, GUARDED, HINT_EVERY, Kind, NOBODY, ORPHANED, Phase, QUARANTINES_MAX, RACES, Ring, STEPS, Skip, View, Word,
 };
 use crate::error::Fault;
-use crate::layout::Geometry;
+use crate::layout::{Geometry, LINE};
 use crate::memory::Anchor;
 use crate::ring::lag::{self, Lag};
 use crate::ring::{Consume, Peers, PopError};
@@ -18,6 +18,9 @@ use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 const PATIENCE: u64 = if cfg!(loom) { 1 } else { 128 };
 /// ... and one more for so many bytes of payload.
 const BYTES_A_LOOK: u64 = 32;
+/// How many lines of a slot, behind its first one, a consumer writes to: of more, the locked instructions cost more than they
+/// gain (docs/PROTOCOL.md).
+const LINES_TO_TAKE_OVER: usize = 2;
 
 /// The consuming side: any number of them, in any number of processes.
 #[derive(Debug)]
@@ -174,6 +177,26 @@ impl<T> Consumer<T> {
     fn copy(&self, slot: u64, place: &mut MaybeUninit<T>) {
         // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says.
         unsafe { self.ring.memory.load(self.ring.payload(slot), place) };
+        self.take_over(slot);
+    }
+
+    /// Makes the lines of a slot behind its first one this core's own, where they are few.
+    ///
+    /// Of a line that was only read here, its next producer has a copy of its own, and has to wait until it is the only one
+    /// (docs/PROTOCOL.md). An exchange of a word for itself writes, and does no harm, whoever has the slot by now.
+    #[inline(always)]
+    fn take_over(&self, slot: u64) {
+        let behind = LINE..Ring::<T>::SLOT;
+        if behind.len() > LINES_TO_TAKE_OVER * LINE {
+            return;
+        }
+        for line in behind.step_by(LINE) {
+            // SAFETY: the slot lies in the region, and is so many lines long.
+            let word = unsafe { self.ring.memory.word_unchecked(self.ring.offset(slot) + line) };
+            // Relaxed: nothing depends on the value, which stays.
+            let found = word.load(Ordering::Relaxed);
+            let _ = word.compare_exchange(found, found, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Takes the first message from `ticket` on; says which ticket it had, and the word that made it one.
