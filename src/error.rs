@@ -359,8 +359,8 @@ pub enum Fault {
         /// What it was.
         found: u64,
     },
-    /// Others changed the same words again and again: 65,536 lost races in one call, or a walk of more than four times
-    /// around the ring.
+    /// Others changed the same words again and again: 65,536 lost races in one call, or a walk over that many slots and four
+    /// times around the ring.
     #[error("gave up after losing one race for a slot after the other: try again; if it stays so, a peer misbehaves")]
     Contended,
     /// The bytes of one message are no valid value of the payload type; that message is dropped, the next may be fine.

@@ -69,8 +69,9 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// microseconds, so that room gathers). A system call only to wake a sleeper, and once a clock tick on a full ring.
     ///
     /// # Errors
-    /// [`TrySendError::Full`] if `capacity` messages were in the channel; [`TrySendError::Disconnected`] if the receiver
-    /// has closed, or if the channel is full and the receiver has crashed.
+    /// [`TrySendError::Full`] if `capacity` messages were in the channel (MPMC: perhaps fewer, as long as messages are under
+    /// guard or behind some that were, or a stalled peer keeps a slot); [`TrySendError::Disconnected`] if the receiver has
+    /// closed, or if the channel is full and the receiver has crashed.
     ///
     /// # Examples
     /// ```

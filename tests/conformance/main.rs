@@ -2,7 +2,7 @@
 //!
 //! A behaviour is a function of a [`Setup`]; a trial is a behaviour in one setup, named
 //! `mpmc/posix/park/membarrier/BEHAVIOUR`. Behaviours that never wait are tried with the default strategy only, and so is
-//! everything on one-way memory.
+//! everything on one-way memory. `RINGWAY_SOAK=1` adds what takes minutes: every number of producers and consumers up to 8.
 
 mod asleep;
 mod basics;
@@ -18,9 +18,11 @@ mod random;
 mod scribble;
 mod setup;
 mod stress;
+mod threads;
 mod waiting;
 mod watchdog;
 
+use std::env;
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
 
@@ -131,7 +133,7 @@ fn that_sleeps(setup: Setup) -> bool {
     setup.wait != Wait::Spin && with_a_file(setup)
 }
 
-const SUITES: [Suite; 27] = [
+const SUITES: [Suite; 29] = [
     suite(basics::ROLES, once),
     suite(basics::IMMEDIATE, once),
     suite(batch::IMMEDIATE, once),
@@ -143,6 +145,7 @@ const SUITES: [Suite; 27] = [
     suite(waiting::WAITING, always),
     suite(disconnect::WAITING, always),
     suite(stress::WAITING, always),
+    suite(threads::WAITING, always),
     suite(mpmc::peers::IMMEDIATE, once),
     suite(mpmc::peers::WAITING, always),
     suite(mpmc::guards::IMMEDIATE, once),
@@ -153,6 +156,7 @@ const SUITES: [Suite; 27] = [
     suite(mpmc::shapes::WAITING, always),
     suite(mpmc::shapes::CROWDED, |setup| once(setup) && setup.backing == Backing::Memfd),
     suite(mpmc::shapes::LARGE, in_one_memfd),
+    suite(mpmc::shapes::ALL, |setup| in_one_memfd(setup) && env::var_os("RINGWAY_SOAK").is_some()),
     suite(mpmc::peers::LARGE, in_one_memfd),
     Suite { behaviours: mpmc::crowd::WAITING, is_tried: in_a_crowd, starts_processes: true },
     suite(asleep::ALONE, that_sleeps),

@@ -6,17 +6,30 @@ use std::thread::{self, yield_now};
 
 use todc_utils::linearizability::history::Action::{self, Call, Response};
 
-use crate::fifo::Operation;
-use crate::subject::Subject;
+use crate::fifo::{Operation, Step};
+use crate::subject::{End, Peer, Subject};
 
 /// Calls and returns in their order, each with its thread.
-pub(crate) type History = Vec<(usize, Action<Operation>)>;
+pub(crate) type History = Vec<(usize, Action<Step>)>;
 
-/// Calls of each thread in a history.
+/// Calls of each thread in a history, besides the one that ends a guard.
 const CALLS: u64 = 4;
+/// Messages that a call for several asks for.
+const SLICE: u64 = 3;
+
+/// Which calls a history is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repertoire {
+    /// `try_send` and `try_recv`.
+    Single,
+    /// These and `try_send_slice` and `try_recv_slice`.
+    Slices,
+    /// These and `try_recv_guard`, and what ends a guard.
+    Guards,
+}
 
 /// One event, with the moment at which it was recorded.
-type Stamped = (u64, usize, Action<Operation>);
+type Stamped = (u64, usize, Action<Step>);
 
 /// Orders the events of all threads.
 ///
@@ -49,7 +62,13 @@ impl Start {
 }
 
 /// Records `count` histories of `threads` threads, one after the other on the same channel, which is drained in between.
-pub(crate) fn record(threads: usize, subject: &impl Subject, count: u64, seed: u64) -> Vec<History> {
+pub(crate) fn record(
+    threads: usize,
+    subject: &impl Subject,
+    repertoire: Repertoire,
+    count: u64,
+    seed: u64,
+) -> Vec<History> {
     let clock = Clock(AtomicU64::new(0));
     let start = Start { arrived: AtomicU64::new(0), threads: threads as u64 };
     let end = Start { arrived: AtomicU64::new(0), threads: threads as u64 };
@@ -59,21 +78,22 @@ pub(crate) fn record(threads: usize, subject: &impl Subject, count: u64, seed: u
                 let (clock, start, end) = (&clock, &start, &end);
                 scope.spawn(move || {
                     let mut random = seed << 32 | thread as u64;
+                    let mut peer = subject.peer(thread);
                     let mut histories = Vec::new();
                     for round in 0..count {
                         start.wait(round);
-                        let mut events = Vec::new();
+                        let mut pages = Pages { clock, thread, events: Vec::new(), guarded: None };
                         for call in 0..CALLS {
-                            let message = (round * CALLS + call) << 8 | thread as u64;
-                            let is_send = next(&mut random) % 2 == 0;
-                            events.extend(made(clock, subject, thread, is_send.then_some(message)));
+                            let message = (round * CALLS + call) << 16 | thread as u64;
+                            pages.call(&mut *peer, repertoire, message, &mut random);
                         }
+                        pages.end_guard(&mut *peer, &mut random);
                         end.wait(round);
                         // What is left is part of the history; the others wait for the next one.
                         if thread == 0 {
-                            events.extend(drained(clock, subject));
+                            while pages.receive(&mut *peer) {}
                         }
-                        histories.push(events);
+                        histories.push(pages.events);
                     }
                     histories
                 })
@@ -84,30 +104,116 @@ pub(crate) fn record(threads: usize, subject: &impl Subject, count: u64, seed: u
     (0..count as usize).map(|round| merge(of_threads.iter().flat_map(|histories| &histories[round]))).collect()
 }
 
-/// Makes a call, which sends if there is a message.
-fn made(clock: &Clock, subject: &impl Subject, thread: usize, message: Option<u64>) -> [Stamped; 2] {
-    let called = clock.now();
-    let answer = match message {
-        Some(message) => Operation::Send { message, sent: subject.try_send(thread, message) },
-        None => Operation::Receive(subject.try_recv(thread)),
-    };
-    let returned = clock.now();
-    [(called, thread, Call(answer)), (returned, thread, Response(answer))]
+/// What a thread writes down in one history.
+struct Pages<'a> {
+    clock: &'a Clock,
+    thread: usize,
+    events: Vec<Stamped>,
+    /// The message that the thread has under guard.
+    guarded: Option<u64>,
 }
 
-/// Receives as the first thread until there is nothing left.
-fn drained(clock: &Clock, subject: &impl Subject) -> Vec<Stamped> {
-    let mut events: Vec<Stamped> = Vec::new();
-    while events.last().is_none_or(|(.., action)| *action != Response(Operation::Receive(None))) {
-        events.extend(made(clock, subject, 0, None));
+impl Pages<'_> {
+    /// Makes a call and writes it down: a step for each operation that it consisted of.
+    fn enter(&mut self, call: impl FnOnce() -> Vec<Operation>) {
+        let called = self.clock.now();
+        let operations = call();
+        let returned = self.clock.now();
+        let before = self.events.len() / 2;
+        let steps = (before..).zip(operations);
+        let steps = steps.map(|(number, operation)| Step { thread: self.thread, number, alone: false, operation });
+        let steps: Vec<_> = steps.collect();
+        self.events.extend(steps.iter().map(|step| (called, self.thread, Call(*step))));
+        self.events.extend(steps.iter().map(|step| (returned, self.thread, Response(*step))));
     }
-    events
+
+    /// Makes one of the repertoire's calls; if it sends, `message` and perhaps others that follow from it.
+    fn call(&mut self, peer: &mut dyn Peer, repertoire: Repertoire, message: u64, random: &mut u64) {
+        let calls = match repertoire {
+            Repertoire::Single => 2,
+            Repertoire::Slices => 4,
+            Repertoire::Guards => 7,
+        };
+        let length = 1 + next(random) % SLICE;
+        match next(random) % calls {
+            0 => self.enter(|| vec![Operation::Send { message, sent: peer.try_send(message) }]),
+            1 => {
+                self.receive(peer);
+            }
+            2 => self.enter(|| {
+                let messages: Vec<_> = (0..length).map(|index| message | index << 8).collect();
+                let sent = peer.try_send_slice(&messages);
+                // If one did not fit, those behind it were not tried.
+                let tried = messages.into_iter().take(sent + 1).enumerate();
+                tried.map(|(index, message)| Operation::Send { message, sent: index < sent }).collect()
+            }),
+            3 => self.enter(|| {
+                let messages = peer.try_recv_slice(length as usize);
+                let ended = (messages.len() < length as usize).then_some(None);
+                messages.into_iter().map(Some).chain(ended).map(Operation::Receive).collect()
+            }),
+            _ if self.guarded.is_some() => self.end_guard(peer, random),
+            _ => {
+                let mut taken = None;
+                self.enter(|| {
+                    taken = peer.try_recv_guard();
+                    vec![Operation::Take(taken)]
+                });
+                self.guarded = taken.map(|(message, _)| message);
+            }
+        }
+    }
+
+    /// Receives a message, and says whether there was one.
+    fn receive(&mut self, peer: &mut dyn Peer) -> bool {
+        let mut received = None;
+        self.enter(|| {
+            received = peer.try_recv();
+            vec![Operation::Receive(received)]
+        });
+        received.is_some()
+    }
+
+    fn end_guard(&mut self, peer: &mut dyn Peer, random: &mut u64) {
+        let Some(message) = self.guarded.take() else { return };
+        let (end, operation) = match next(random) % 4 {
+            0 => (End::Refuse, Operation::Refuse(message)),
+            1 => (End::Drop, Operation::Refuse(message)),
+            _ => (End::Acknowledge, Operation::Acknowledge(message)),
+        };
+        self.enter(|| {
+            peer.end_guard(end);
+            vec![operation]
+        });
+    }
 }
 
 fn merge<'a>(events: impl Iterator<Item = &'a Stamped>) -> History {
     let mut events: Vec<_> = events.cloned().collect();
+    // Stable: the steps of a call stay in their order.
     events.sort_by_key(|(stamp, ..)| *stamp);
-    events.into_iter().map(|(_, thread, action)| (thread, action)).collect()
+    let mut history: History = events.into_iter().map(|(_, thread, action)| (thread, action)).collect();
+    for begin in 0..history.len() {
+        let Call(step) = history[begin].1 else { continue };
+        let end = response_of(&history, &step);
+        let alone = is_alone(&history, step.thread, begin, end);
+        history[begin].1 = Call(Step { alone, ..step });
+        history[end].1 = Response(Step { alone, ..step });
+    }
+    history
+}
+
+fn response_of(history: &History, step: &Step) -> usize {
+    let is_response = |action: &Action<Step>| matches!(action, Response(other) if (other.thread, other.number) == (step.thread, step.number));
+    history.iter().position(|(_, action)| is_response(action)).expect("every call returns")
+}
+
+/// Whether no other thread's call was under way between two events.
+fn is_alone(history: &History, thread: usize, begin: usize, end: usize) -> bool {
+    let others = |(other, _): &&(usize, Action<Step>)| *other != thread;
+    let (calls, responses): (Vec<_>, Vec<_>) =
+        history[..begin].iter().filter(others).partition(|(_, action)| matches!(action, Call(_)));
+    calls.len() == responses.len() && history[begin..end].iter().find(others).is_none()
 }
 
 /// xorshift64 (Marsaglia, 2003).
@@ -119,38 +225,57 @@ fn next(random: &mut u64) -> u64 {
     *random
 }
 
-/// The history of one thread that makes these calls.
-pub(crate) fn one_by_one(calls: &[Operation]) -> History {
-    calls.iter().flat_map(|call| [(0, Call(*call)), (0, Response(*call))]).collect()
+/// The history of one thread that does these one after the other.
+pub(crate) fn one_by_one(operations: &[Operation]) -> History {
+    let steps = operations.iter().enumerate();
+    let steps = steps.map(|(number, operation)| Step { thread: 0, number, alone: true, operation: *operation });
+    steps.flat_map(|step| [(0, Call(step)), (0, Response(step))]).collect()
 }
 
-/// Whether two calls were under way at the same time.
+/// The history of threads that each make one call at the same time, which does these one after the other.
+pub(crate) fn at_once(calls: &[&[Operation]]) -> History {
+    let of_thread = |(thread, operations): (usize, &&[Operation])| {
+        let steps = operations.iter().enumerate();
+        let steps = steps.map(|(number, operation)| Step { thread, number, alone: false, operation: *operation });
+        steps.collect::<Vec<_>>()
+    };
+    let steps: Vec<_> = calls.iter().enumerate().flat_map(of_thread).collect();
+    let calls = steps.iter().map(|step| (step.thread, Call(*step)));
+    calls.chain(steps.iter().map(|step| (step.thread, Response(*step)))).collect()
+}
+
+/// Whether calls of two threads were under way at the same time.
 pub(crate) fn overlaps(history: &History) -> bool {
-    history.windows(2).any(|events| matches!(events, [(_, Call(_)), (_, Call(_))]))
+    let is_call = |action: &Action<Step>| matches!(action, Call(_));
+    history.windows(2).any(|events| events[0].0 != events[1].0 && is_call(&events[0].1) && is_call(&events[1].1))
 }
 
-/// Copies of the history that no queue explains, each with one answer changed: a message received twice, one that was
-/// never sent, and one that is gone.
+/// Copies of the history that no queue explains, each with one answer changed.
 pub(crate) fn forgeries(history: &History) -> Vec<History> {
-    let received: Vec<_> = history
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (_, action))| match action {
-            Response(Operation::Receive(Some(message))) => Some((index, *message)),
-            _ => None,
-        })
-        .collect();
+    let steps = || history.iter().filter_map(|(_, action)| if let Response(step) = action { Some(step) } else { None });
     let mut forgeries = Vec::new();
+    let received: Vec<_> = steps().filter(|step| matches!(step.operation, Operation::Receive(Some(_)))).collect();
     for pair in received.windows(2) {
-        forgeries.push(with_answer(history, pair[0].0, Some(pair[1].1)));
-        forgeries.push(with_answer(history, pair[1].0, None));
+        // Received twice; and gone.
+        forgeries.push(with(history, pair[0], pair[1].operation));
+        forgeries.push(with(history, pair[1], Operation::Receive(None)));
     }
-    forgeries.extend(received.first().map(|(index, _)| with_answer(history, *index, Some(u64::MAX))));
+    // Never sent.
+    forgeries.extend(received.first().map(|step| with(history, step, Operation::Receive(Some(u64::MAX)))));
+    for step in steps() {
+        let forged = match step.operation {
+            Operation::Take(Some((message, redeliveries))) => Operation::Take(Some((message, redeliveries + 1))),
+            Operation::Acknowledge(message) => Operation::Refuse(message),
+            Operation::Refuse(message) => Operation::Acknowledge(message),
+            Operation::Send { .. } | Operation::Receive(_) | Operation::Take(None) => continue,
+        };
+        forgeries.push(with(history, step, forged));
+    }
     forgeries
 }
 
-fn with_answer(history: &History, index: usize, answer: Option<u64>) -> History {
+fn with(history: &History, step: &Step, operation: Operation) -> History {
     let mut forged = history.clone();
-    forged[index].1 = Response(Operation::Receive(answer));
+    forged[response_of(history, step)].1 = Response(Step { operation, ..*step });
     forged
 }

@@ -156,3 +156,72 @@ fn a_blocked_sender_is_released_by_a_receive_or_by_the_end_of_the_last_receiver(
         let _ = sender.join().unwrap();
     });
 }
+
+/// Sends two messages at once, as far as there is room; how many.
+fn send_two(tx: &Sender<Message>, number: u64) -> usize {
+    match tx.try_send_slice(&[message(number), message(number + 1)]) {
+        Ok(sent) => sent,
+        Err(TrySendError::Full(())) => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Receives up to two messages at once, if there are any.
+fn receive_two(rx: &Receiver<Message>) -> Vec<u64> {
+    let mut places = [message(99); 2];
+    let taken = match rx.try_recv_slice(&mut places) {
+        Ok(taken) => taken,
+        Err(TryRecvError::Empty | TryRecvError::Disconnected) => 0,
+        Err(error) => panic!("{error}"),
+    };
+    let taken = &places[..taken];
+    assert!(taken.iter().all(|found| *found == message(found[0])), "torn");
+    taken.iter().map(|found| found[0]).collect()
+}
+
+#[test]
+fn a_slice_arrives_in_order_whatever_a_slice_takes_of_it() {
+    explore(|| {
+        let (tx, rx) = ends();
+        let sender = thread::spawn(move || send_two(&tx, 0));
+        let mut received = receive_two(&rx);
+        let sent = sender.join().unwrap();
+        received.extend(drain(&rx));
+        assert_eq!((sent, received), (2, vec![0, 1]));
+    });
+}
+
+#[test]
+fn a_slice_and_a_message_of_two_producers_fill_the_ring() {
+    explore_up_to(2, || {
+        let (tx, rx) = ends();
+        let other = tx.clone();
+        let sender = thread::spawn(move || send_two(&other, 0));
+        let single = tx.try_send(message(10)).is_ok();
+        drop(tx);
+        let mut received = receive_two(&rx);
+        let sent = sender.join().unwrap() as u64;
+        received.extend(drain(&rx));
+        let of_slice: Vec<_> = received.iter().copied().filter(|number| *number < 10).collect();
+        assert_eq!(of_slice, (0..sent).collect::<Vec<_>>());
+        assert_eq!(received.len() as u64, sent + u64::from(single));
+        assert!(received.len() >= 2, "there was room for two");
+    });
+}
+
+#[test]
+fn two_receivers_share_a_slice() {
+    explore_up_to(1, || {
+        let (tx, rx) = ends();
+        let other = rx.clone();
+        let sender = thread::spawn(move || send_two(&tx, 0));
+        let receiver = thread::spawn(move || receive_two(&other));
+        let mine = receive_two(&rx);
+        let theirs = receiver.join().unwrap();
+        assert_eq!(sender.join().unwrap(), 2);
+        assert!(mine.is_sorted() && theirs.is_sorted(), "{mine:?}, {theirs:?}");
+        let mut all: Vec<_> = mine.into_iter().chain(theirs).chain(drain(&rx)).collect();
+        all.sort();
+        assert_eq!(all, [0, 1]);
+    });
+}

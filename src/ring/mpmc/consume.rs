@@ -213,7 +213,7 @@ impl<T> Consumer<T> {
         let backoff = Backoff::new();
         let (mut ticket, mut lost, mut walked, mut steps) = (ticket, 0, 0, 0);
         let mut looks = Self::PATIENCE << QUARANTINES_MAX;
-        while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
+        while walked <= ring.walk() && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PopError::Fault)?;
             walked += 1;

@@ -137,7 +137,7 @@ impl<T> Producer<T> {
         let ring = &self.ring;
         let backoff = Backoff::new();
         let (mut ticket, mut lost, mut bumps, mut walked, mut steps) = (ticket, 0, 0, 0, 0);
-        while walked <= 4 * ring.capacity() + BUDGET && lost < RACES {
+        while walked <= ring.walk() && lost < RACES {
             let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
             let view = ring.look(slot).map_err(PushError::Fault)?;
             walked += 1;

@@ -151,20 +151,24 @@ impl<T> Ring<T> {
         done
     }
 
+    fn is_orphan(&self, slot: u64) -> bool {
+        let word = Word(self.word(slot).load(Ordering::Acquire));
+        word.phase() == Some(Phase::Reading) && word.owner() == NOBODY
+    }
+
+    /// The first slot from `ticket` on that waits for its redelivery.
+    fn orphan_from(&self, ticket: u64) -> Option<u64> {
+        (0..self.capacity()).map(|step| self.slot(ticket.wrapping_add(step))).find(|slot| self.is_orphan(*slot))
+    }
+
     /// Moves the frontier on until everything that waits for its redelivery is a message again, or the ring is full; says
     /// whether any became one.
     pub(super) fn redeliver_all(&self, peers: &impl Peers) -> bool {
-        let orphans = |slot: &u64| {
-            let word = Word(self.word(*slot).load(Ordering::Acquire));
-            word.phase() == Some(Phase::Reading) && word.owner() == NOBODY
-        };
-        let mut left = (0..self.capacity()).filter(orphans).count();
-        let (mut any, frontier) = (false, self.frontier(self.tail().load(Ordering::Acquire)));
+        let frontier = self.frontier(self.tail().load(Ordering::Acquire));
         let Ok(mut ticket) = frontier else { return false };
+        let (mut any, mut goal) = (false, self.orphan_from(ticket));
         for _ in 0..2 * self.capacity() + BUDGET {
-            if left == 0 {
-                return any;
-            }
+            let Some(orphan) = goal else { return any };
             let (slot, lap) = (self.slot(ticket), self.lap(ticket));
             let Ok(view) = self.look(slot) else { break };
             if view.is_claimed(lap) {
@@ -172,10 +176,14 @@ impl<T> Ring<T> {
                 continue;
             }
             let done = match view.phase {
+                // Somebody else was faster; a ticket that is voided for nothing is room that others miss.
+                Phase::Free if !self.is_orphan(orphan) => {
+                    goal = self.orphan_from(ticket);
+                    continue;
+                }
                 Phase::Free if view.lap == lap => self.exchange(slot, view.word, view.word.bumped()),
                 Phase::Reading if view.owner == NOBODY => {
                     let done = self.redeliver(slot, &view, peers);
-                    left -= usize::from(done);
                     any |= done;
                     done
                 }
@@ -186,6 +194,9 @@ impl<T> Ring<T> {
                 ticket = ticket.wrapping_add(1);
                 // Release: the hint edge.
                 self.tail().store(ticket, Ordering::Release);
+            }
+            if slot == orphan {
+                goal = self.orphan_from(ticket);
             }
         }
         // Release: after the words.

@@ -23,6 +23,7 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
     another_receiver_gets_what_one_refused,
     a_redelivered_message_comes_at_the_end_of_the_line,
     a_refusal_needs_no_room,
+    places_that_a_redelivery_passes_over_are_room_again_in_the_end,
     a_guard_outlives_many_laps,
     guards_may_end_in_any_order,
     as_many_guards_as_slots,
@@ -154,6 +155,25 @@ fn a_refusal_needs_no_room(setup: Setup) {
         assert_eq!(received, numbers[1..]);
         is_whole(&tx, &rx);
     }
+}
+
+fn places_that_a_redelivery_passes_over_are_room_again_in_the_end(setup: Setup) {
+    let (tx, rx) = setup.ends::<u64, Mpmc>(8);
+    tx.send_slice(&numbered::<u64>(0..8)).unwrap();
+    let mut guards: Vec<_> = (0..8).map(|_| rx.recv_guard().unwrap()).collect();
+    for acknowledged in [6, 5, 4, 2, 1] {
+        guards.remove(acknowledged).ack().unwrap();
+    }
+    drop(guards);
+    // 0, 3 and 7 come back in their slots, so the places between 3 and 7 are not to be had as long as 3 is there.
+    assert_eq!(rx.try_recv(), Ok(0));
+    let fit = (10..20).take_while(|number| tx.try_send(*number).is_ok()).count() as u64;
+    assert!((3..=6).contains(&fit), "{fit} fit beside two");
+    assert_eq!(rx.try_recv(), Ok(3));
+    let more = (10 + fit..20).take_while(|number| tx.try_send(*number).is_ok()).count() as u64;
+    assert_eq!(fit + more, 7, "7 is the only one from before");
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [7, 10, 11, 12, 13, 14, 15, 16]);
+    is_whole(&tx, &rx);
 }
 
 /// Exactly as many messages fit as should, in order, more than once around.

@@ -2,7 +2,7 @@
 
 use std::process::id;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub(crate) const LARGE: &[Behaviour] = behaviours![mpmc: a_thousand_peers_are_at
 
 pub(crate) const WAITING: &[Behaviour] = behaviours![mpmc:
     handles_are_shared_by_threads,
+    whoever_has_sent_finds_a_message,
     the_last_sender_wakes_every_receiver,
     the_last_receiver_wakes_every_sender,
     every_message_wakes_a_receiver,
@@ -228,6 +229,32 @@ fn handles_are_shared_by_threads(setup: Setup) {
     });
     received.sort_unstable();
     assert!(received.into_iter().eq(0..THREADS * EACH));
+}
+
+fn whoever_has_sent_finds_a_message(setup: Setup) {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 500;
+    let open = setup.open::<u64, Mpmc>(THREADS as usize);
+    let (tx, rx) = (open.sender(), open.receiver());
+    let (received, start) = (AtomicU64::new(0), Barrier::new(THREADS as usize));
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            // Some are peers of their own, some share one.
+            let own = thread % 2 == 0;
+            let (tx, rx) = if own { (open.sender(), open.receiver()) } else { (tx.clone(), rx.clone()) };
+            let (received, start) = (&received, &start);
+            scope.spawn(move || {
+                start.wait();
+                for number in 0..EACH {
+                    tx.send(EACH * thread + number).unwrap();
+                    // Nobody receives more often than they have sent, so somebody's message is there.
+                    received.fetch_add(rx.try_recv().unwrap(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(received.into_inner(), (0..THREADS * EACH).sum());
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
 }
 
 fn the_last_sender_wakes_every_receiver(setup: Setup) {

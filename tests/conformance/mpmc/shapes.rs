@@ -1,6 +1,7 @@
 //! Many threads on both sides, in every shape: nothing is lost, duplicated or torn, and the messages of each producer
 //! come to each consumer in order.
 
+use std::sync::Barrier;
 use std::thread;
 
 use ringway::channel_of::Mpmc;
@@ -18,14 +19,42 @@ pub(crate) const CROWDED: &[Behaviour] = behaviours![mpmc:
     two_to_two,
     three_to_five,
     eight_to_eight,
+    one_to_eight,
+    eight_to_one,
+    two_to_eight,
+    a_ring_of_65536_is_filled_and_wraps,
 ];
+
+/// Every shape up to eight to eight.
+pub(crate) const ALL: &[Behaviour] = &[
+    all("one_to_any_number", any_number::<1>),
+    all("two_to_any_number", any_number::<2>),
+    all("three_to_any_number", any_number::<3>),
+    all("four_to_any_number", any_number::<4>),
+    all("five_to_any_number", any_number::<5>),
+    all("six_to_any_number", any_number::<6>),
+    all("seven_to_any_number", any_number::<7>),
+    all("eight_to_any_number", any_number::<8>),
+];
+
+const fn all(name: &'static str, run: fn(Setup)) -> Behaviour {
+    Behaviour { name, spsc: None, mpmc: Some(run) }
+}
 
 pub(crate) const WAITING: &[Behaviour] = behaviours![mpmc: a_few_peers_exchange_words, a_few_clones_exchange_words];
 
-pub(crate) const LARGE: &[Behaviour] = behaviours![mpmc: the_largest_ring_of_the_largest_messages_wraps];
+pub(crate) const LARGE: &[Behaviour] = behaviours![mpmc:
+    the_largest_ring_of_the_largest_messages_wraps,
+    the_largest_ring_of_the_largest_messages_is_filled_by_many,
+];
 
 /// The messages of one producer begin here.
 const PRODUCER: u64 = 1 << 32;
+/// The largest ring that anybody is expected to want.
+const LARGE_RING: u64 = 65536;
+/// Messages through a ring where the shape is all that is new.
+const FEW: u64 = 200;
+const MANY: u64 = 2000;
 
 /// How many threads there are on each side.
 #[derive(Clone, Copy, Debug)]
@@ -53,57 +82,115 @@ impl<const N: usize> Numbered for [u8; N] {
 }
 
 fn one_to_one(setup: Setup) {
-    all_rings(setup, Shape { producers: 1, consumers: 1 });
+    all_rings(setup, Shape { producers: 1, consumers: 1 }, MANY);
 }
 
 fn one_to_four(setup: Setup) {
-    all_rings(setup, Shape { producers: 1, consumers: 4 });
+    all_rings(setup, Shape { producers: 1, consumers: 4 }, MANY);
 }
 
 fn four_to_one(setup: Setup) {
-    all_rings(setup, Shape { producers: 4, consumers: 1 });
+    all_rings(setup, Shape { producers: 4, consumers: 1 }, MANY);
 }
 
 fn two_to_two(setup: Setup) {
-    all_rings(setup, Shape { producers: 2, consumers: 2 });
+    all_rings(setup, Shape { producers: 2, consumers: 2 }, MANY);
 }
 
 fn three_to_five(setup: Setup) {
-    all_rings(setup, Shape { producers: 3, consumers: 5 });
+    all_rings(setup, Shape { producers: 3, consumers: 5 }, MANY);
 }
 
 fn eight_to_eight(setup: Setup) {
-    all_rings(setup, Shape { producers: 8, consumers: 8 });
+    all_rings(setup, Shape { producers: 8, consumers: 8 }, MANY);
 }
 
-fn all_rings(setup: Setup, shape: Shape) {
-    for capacity in [1, 2, 3, 64, 65536] {
-        exchange::<8>(setup, shape, capacity, 2000);
-        exchange::<1>(setup, shape, capacity, 500);
+fn one_to_eight(setup: Setup) {
+    all_rings(setup, Shape { producers: 1, consumers: 8 }, FEW);
+}
+
+fn eight_to_one(setup: Setup) {
+    all_rings(setup, Shape { producers: 8, consumers: 1 }, FEW);
+}
+
+fn two_to_eight(setup: Setup) {
+    all_rings(setup, Shape { producers: 2, consumers: 8 }, FEW);
+}
+
+fn any_number<const PRODUCERS: u64>(setup: Setup) {
+    for consumers in 1..=8 {
+        all_rings(setup, Shape { producers: PRODUCERS, consumers }, MANY);
+    }
+}
+
+/// Sends `count` words through each ring, and fewer of other messages.
+fn all_rings(setup: Setup, shape: Shape, count: u64) {
+    for capacity in [1, 2, 3, 64, LARGE_RING as usize] {
+        exchange::<8>(setup, shape, capacity, count);
+        exchange::<1>(setup, shape, capacity, count / 4);
         // The last size that fits a line, the first that does not, and what fills whole lines.
-        exchange::<48>(setup, shape, capacity, 500);
-        exchange::<56>(setup, shape, capacity, 500);
-        exchange::<57>(setup, shape, capacity, 500);
-        exchange::<64>(setup, shape, capacity, 500);
-        exchange::<200>(setup, shape, capacity, 500);
+        exchange::<48>(setup, shape, capacity, count / 4);
+        exchange::<56>(setup, shape, capacity, count / 4);
+        exchange::<57>(setup, shape, capacity, count / 4);
+        exchange::<64>(setup, shape, capacity, count / 4);
+        exchange::<200>(setup, shape, capacity, count / 4);
         if capacity <= 64 {
-            exchange::<4096>(setup, shape, capacity, 200);
+            exchange::<4096>(setup, shape, capacity, count / 10);
         }
     }
 }
 
+fn a_ring_of_65536_is_filled_and_wraps(setup: Setup) {
+    fill_and_wrap::<8>(setup);
+    fill_and_wrap::<1>(setup);
+    fill_and_wrap::<57>(setup);
+}
+
+fn the_largest_ring_of_the_largest_messages_is_filled_by_many(setup: Setup) {
+    fill_and_wrap::<4096>(setup);
+}
+
+/// Has producers fill the ring before anybody receives, then everybody go on for two more laps.
+fn fill_and_wrap<const N: usize>(setup: Setup) {
+    let shape = Shape { producers: 3, consumers: 3 };
+    // Three laps in all, and enough for one producer to fill the ring alone.
+    let each = LARGE_RING;
+    let open = setup.open::<[u8; N], Mpmc>(LARGE_RING as usize);
+    let rx = open.receiver();
+    let full = Barrier::new(shape.producers as usize + 1);
+    let received = thread::scope(|scope| {
+        for producer in 0..shape.producers {
+            let (tx, full) = (open.sender(), &full);
+            scope.spawn(move || {
+                let (mut next, end) = (producer * PRODUCER, producer * PRODUCER + each);
+                while next < end && tx.try_send(Message::number(next)).is_ok() {
+                    next += 1;
+                }
+                full.wait();
+                send_all(&tx, next..end, producer);
+            });
+        }
+        full.wait();
+        assert_eq!((rx.len() as u64, rx.is_full()), (LARGE_RING, true));
+        let consumers = (0..shape.consumers).map(|seed| (seed, open.receiver()));
+        let consumers = consumers.map(|(seed, rx)| scope.spawn(move || receive(&rx, seed)));
+        consumers.collect::<Vec<_>>().into_iter().map(|consumer| consumer.join().unwrap()).collect()
+    });
+    check(received, shape, each, N);
+    assert_eq!((rx.len(), rx.try_recv().map_err(|error| error.is_disconnected())), (0, Err(true)));
+}
+
 fn the_largest_ring_of_the_largest_messages_wraps(setup: Setup) {
-    const CAPACITY: u64 = 65536;
-    let (tx, rx) = setup.ends::<[u64; 512], Mpmc>(CAPACITY as usize);
+    let (tx, rx) = setup.ends::<[u64; 512], Mpmc>(LARGE_RING as usize);
     // To the last place, and a little further.
-    for number in 0..CAPACITY {
+    for number in 0..LARGE_RING {
         tx.try_send([number; 512]).unwrap();
     }
     assert!(tx.try_send([0; 512]).unwrap_err().is_full());
-    for number in 0..CAPACITY + 10 {
+    for number in 0..LARGE_RING + 10 {
         let message = rx.try_recv().unwrap();
         assert_eq!([message[0], message[511]], [number; 2]);
-        tx.try_send([CAPACITY + number; 512]).unwrap();
+        tx.try_send([LARGE_RING + number; 512]).unwrap();
     }
     assert!(rx.is_full());
 }
