@@ -462,6 +462,12 @@ macro_rules! carries_message {
     ($name:ident { $($extra:ident => $text:literal),* }) => {
         impl<T> $name<T> {
             /// The message that was not sent.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("let error = ringway::", stringify!($name), "::Disconnected(7);")]
+            /// assert_eq!(error.into_inner(), 7);
+            /// ```
             pub fn into_inner(self) -> T {
                 match self {
                     $(Self::$extra(message) => message,)*
@@ -470,6 +476,12 @@ macro_rules! carries_message {
             }
 
             /// Whether every receiver is gone.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("let error = ringway::", stringify!($name), "::Disconnected(7);")]
+            /// assert!(error.is_disconnected());
+            /// ```
             pub fn is_disconnected(&self) -> bool {
                 matches!(self, Self::Disconnected(_))
             }
@@ -505,6 +517,11 @@ carries_message!(SendTimeoutError { Timeout => "timed out waiting for room in th
 
 impl<T> TrySendError<T> {
     /// Whether there was no room.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(ringway::TrySendError::Full(7).is_full());
+    /// ```
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
@@ -512,6 +529,11 @@ impl<T> TrySendError<T> {
 
 impl<T> SendTimeoutError<T> {
     /// Whether the deadline passed.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(ringway::SendTimeoutError::Timeout(7).is_timeout());
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
@@ -519,6 +541,14 @@ impl<T> SendTimeoutError<T> {
 
 impl RecvError {
     /// Whether every sender is gone and the channel is drained.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// drop(tx);
+    /// assert!(rx.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }
@@ -526,11 +556,26 @@ impl RecvError {
 
 impl TryRecvError {
     /// Whether there was no message.
+    ///
+    /// # Examples
+    /// ```
+    /// let (_tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// assert!(rx.try_recv().unwrap_err().is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
     /// Whether every sender is gone and the channel is drained.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// drop(tx);
+    /// assert!(rx.try_recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }
@@ -538,11 +583,30 @@ impl TryRecvError {
 
 impl RecvTimeoutError {
     /// Whether the deadline passed.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// assert!(rx.recv_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
 
     /// Whether every sender is gone and the channel is drained.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// drop(tx);
+    /// assert!(rx.recv_timeout(Duration::MAX).unwrap_err().is_disconnected());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }

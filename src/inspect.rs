@@ -180,6 +180,16 @@ impl Inspection {
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-of-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new().capacity(64))?;
+    /// println!("{}", Inspection::of(&name)?); // what `ringway inspect` shows
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn of<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -192,6 +202,17 @@ impl Inspection {
     ///
     /// # Errors
     /// As [`Inspection::of`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, mpmc::Channel};
+    ///
+    /// let name = format!("doc-slots-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(Inspection::of(&name)?.slots.is_some());
+    /// assert!(Inspection::without_slots(&name)?.slots.is_none());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn without_slots<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -259,6 +280,16 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::NotMounted`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-names-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(Inspection::names()?.contains(&name));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn names() -> Result<Vec<String>, Error> {
         let mut names = posix::names()?;
         names.retain(|name| Name::new(name).is_ok_and(|name| is_region(&Place::Posix(name).into())));
@@ -271,6 +302,16 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::NotMounted`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Address, Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-addresses-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(Inspection::addresses()?.contains(&name.parse::<Address>()?));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn addresses() -> Result<Vec<Address>, Error> {
         let named = |name: String| Name::new(&name).map(|name| Place::Posix(name).into());
         let posix = Self::names()?.into_iter().filter_map(|name| named(name).ok());
@@ -284,6 +325,14 @@ impl Observer {
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Observer};
+    ///
+    /// let nowhere = Observer::attach("doc-a-name-that-nobody-uses");
+    /// assert!(matches!(nowhere, Err(Error::NotFound { .. })));
+    /// ```
     pub fn attach<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -299,6 +348,18 @@ impl Observer {
     ///
     /// # Errors
     /// [`Error::Damaged`] if somebody truncated it meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Observer, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-look-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// let observer = Observer::attach(&name)?;
+    /// channel.sender()?.send(7)?;
+    /// assert_eq!(observer.inspect()?.len, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn inspect(&self) -> Result<Inspection, Error> {
         Inspection::of_region(self, true)
     }
@@ -307,6 +368,19 @@ impl Observer {
     ///
     /// # Errors
     /// [`Error::NotMounted`], [`Error::NoDirectory`] if the place itself is gone.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Observer, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-current-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// let observer = Observer::attach(&name)?;
+    /// assert!(observer.is_current()?);
+    /// channel.unlink()?;
+    /// assert!(!observer.is_current()?);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_current(&self) -> Result<bool, Error> {
         self.store.is_named()
     }
