@@ -10,7 +10,8 @@ use crate::PeerState;
 
 /// Why a region could not be created, attached or removed.
 ///
-/// Every mismatch carries what was expected and what was found, and every message says what to do next.
+/// Every mismatch carries what was expected and what was found, and every message but that of an unusual
+/// [`Error::Os`] says what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -294,8 +295,8 @@ pub enum Error {
         /// What to do about it.
         advice: &'static str,
     },
-    /// The operating system failed in a way that has no name above.
-    #[error("{call} failed: {source}")]
+    /// The operating system failed in a way that has no name above; the message says what to do where that is known.
+    #[error("{call} failed: {source}{}", remedy(source))]
     Os {
         /// The system call.
         call: &'static str,
@@ -317,6 +318,23 @@ fn advice(holder: &PeerState) -> &'static str {
             "a stopped process may go on at any moment; resume it with SIGCONT or kill it first"
         }
         _ => "each end has one holder at a time; end that one, or use another channel",
+    }
+}
+
+/// What to do about an error of the operating system, where it means the same whatever call it is of.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EMFILE) => ": close files of this process, or raise RLIMIT_NOFILE (`ulimit -n`)",
+        Some(libc::ENFILE) => ": close files of other processes, or raise /proc/sys/fs/file-max",
+        Some(libc::ENOMEM) => {
+            ": free memory, lower the capacity, or raise the limit that was met (RLIMIT_AS, the memory of a cgroup, \
+             /proc/sys/vm/max_map_count)"
+        }
+        Some(libc::ENOSPC | libc::EDQUOT) => ": free space and files there, or choose another place",
+        Some(libc::EACCES | libc::EPERM) => ": have the call allowed to this process, by its user or by its sandbox",
+        Some(libc::ENOSYS) => ": allow the call in the sandbox, or run on a newer kernel",
+        Some(libc::EIO) => ": the device fails, and the kernel's log (`dmesg`) says how; choose another place",
+        _ => "",
     }
 }
 
