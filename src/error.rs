@@ -338,7 +338,7 @@ fn remedy(source: &io::Error) -> &'static str {
     }
 }
 
-/// An end of a channel.
+/// An end of a channel. There will be no third one, so it can be matched without a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The producers' end.
@@ -426,6 +426,7 @@ pub enum SendTimeoutError<T> {
 /// Error of `send_slice`: how many messages were sent before it, and why it stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("after {sent} messages: {cause}")]
+#[non_exhaustive]
 pub struct SendSliceError {
     /// Messages from the front of the slice that were sent.
     pub sent: usize,

@@ -46,6 +46,8 @@ pub struct Inspection {
     pub flavor: &'static str,
     /// Whether the sleeping side pays for the memory order of wake-ups.
     pub membarrier: bool,
+    /// Whether the channel outlives the last peer of a role, by [`Options::stay_open`](crate::Options::stay_open).
+    pub stay_open: bool,
     /// Messages that fit.
     pub capacity: u64,
     /// Messages in the channel, to within one block of a sender that is at work. MPMC: tickets between the two hints,
@@ -118,8 +120,6 @@ pub struct Slots {
     pub mode: char,
     /// Why the ring works in that mode.
     pub reason: &'static str,
-    /// Whether the channel outlives the last peer of a role.
-    pub stay_open: bool,
     /// Peers that can be attached at the same time.
     pub peers: u64,
     /// Slots that are being written.
@@ -132,14 +132,14 @@ pub struct Slots {
 
 impl Slots {
     fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<Self, Error> {
-        let Mode { barrier, refused, stay_open, .. } = Mode::of(header.flags);
+        let Mode { barrier, refused, .. } = Mode::of(header.flags);
         let (mode, reason) = match (barrier, refused) {
             (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
             (Barrier::Fence, true) => ('C', "the kernel, or a sandbox, refused the creator membarrier"),
             (Barrier::Fence, false) => ('C', "the creator asked for it"),
         };
         let peers = geometry.peers as u64;
-        let mut slots = Self { mode, reason, stay_open, peers, writing: 0, held: 0, guarded: 0 };
+        let mut slots = Self { mode, reason, peers, writing: 0, held: 0, guarded: 0 };
         let stride = header.stride as usize;
         let (mut block, step) = match BLOCK / stride * stride {
             0 => (vec![0; 2], stride),
@@ -257,6 +257,7 @@ impl Inspection {
             version,
             flavor: geometry.flavor.name(),
             membarrier: header.flags & layout::FLAG_MEMBARRIER != 0,
+            stay_open: Mode::of(header.flags).stay_open,
             capacity,
             len: sent.saturating_sub(received).min(capacity),
             received,
@@ -406,15 +407,13 @@ impl fmt::Display for Inspection {
             }
         }
         if let Some(slots) = self.slots {
-            let Slots { mode, reason, stay_open, peers, writing, held, guarded } = slots;
+            let Slots { mode, reason, peers, writing, held, guarded } = slots;
             writeln!(f, "slots      {writing} being written, {held} held by stalled peers, {guarded} under guard")?;
             writeln!(f, "publishing mode {mode}: {reason}")?;
-            writeln!(
-                f,
-                "peers      at most {peers}, {}",
-                if stay_open { "stays open without" } else { "ends with them" }
-            )?;
+            writeln!(f, "peers      at most {peers}")?;
         }
+        let stream = if self.stay_open { "stays open for the next peers" } else { "ends when either side has gone" };
+        writeln!(f, "stream     {stream}")?;
         writeln!(f, "wake-ups   by {}", if self.membarrier { "membarrier" } else { "fences" })?;
         writeln!(
             f,

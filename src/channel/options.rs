@@ -360,7 +360,8 @@ impl Options {
     /// Whether the channel stays open when its last sender or its last receiver ends, or crashes: for services whose peers
     /// come and go, and for files that are filled and emptied by turns; looked at by creators only. Default `false`.
     ///
-    /// Then nobody gets `Disconnected`: who waits without a deadline waits for the next peer.
+    /// Then nobody gets `Disconnected`: who waits without a deadline waits for the next peer. An
+    /// [`Inspection`](crate::Inspection) tells.
     ///
     /// # Examples
     /// ```
