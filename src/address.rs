@@ -105,6 +105,14 @@ impl Address {
     pub(crate) const HEAP: Self = Self(Place::Heap);
 
     /// The kind of memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Address, Backing};
+    ///
+    /// assert_eq!("sysv:0x1234".parse::<Address>()?.backing(), Backing::SystemV);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn backing(&self) -> Backing {
         match self.0 {
             Place::Posix(_) => Backing::Posix,
@@ -117,6 +125,15 @@ impl Address {
     }
 
     /// Whether others can find memory by it; if not, it means new memory each time.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::Address;
+    ///
+    /// assert!("file:x.ring".parse::<Address>()?.can_be_found());
+    /// assert!(!"memfd:".parse::<Address>()?.can_be_found());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn can_be_found(&self) -> bool {
         !matches!(self.0, Place::Memfd | Place::Anonymous | Place::Heap | Place::SystemV(Key::Private))
     }

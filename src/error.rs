@@ -10,7 +10,8 @@ use crate::PeerState;
 
 /// Why a region could not be created, attached or removed.
 ///
-/// Every mismatch carries what was expected and what was found, and every message says what to do next.
+/// Every mismatch carries what was expected and what was found, and every message but that of an unusual
+/// [`Error::Os`] says what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -294,8 +295,8 @@ pub enum Error {
         /// What to do about it.
         advice: &'static str,
     },
-    /// The operating system failed in a way that has no name above.
-    #[error("{call} failed: {source}")]
+    /// The operating system failed in a way that has no name above; the message says what to do where that is known.
+    #[error("{call} failed: {source}{}", remedy(source))]
     Os {
         /// The system call.
         call: &'static str,
@@ -320,7 +321,24 @@ fn advice(holder: &PeerState) -> &'static str {
     }
 }
 
-/// An end of a channel.
+/// What to do about an error of the operating system, where it means the same whatever call it is of.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EMFILE) => ": close files of this process, or raise RLIMIT_NOFILE (`ulimit -n`)",
+        Some(libc::ENFILE) => ": close files of other processes, or raise /proc/sys/fs/file-max",
+        Some(libc::ENOMEM) => {
+            ": free memory, lower the capacity, or raise the limit that was met (RLIMIT_AS, the memory of a cgroup, \
+             /proc/sys/vm/max_map_count)"
+        }
+        Some(libc::ENOSPC | libc::EDQUOT) => ": free space and files there, or choose another place",
+        Some(libc::EACCES | libc::EPERM) => ": have the call allowed to this process, by its user or by its sandbox",
+        Some(libc::ENOSYS) => ": allow the call in the sandbox, or run on a newer kernel",
+        Some(libc::EIO) => ": the device fails, and the kernel's log (`dmesg`) says how; choose another place",
+        _ => "",
+    }
+}
+
+/// An end of a channel. There will be no third one, so it can be matched without a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The producers' end.
@@ -408,6 +426,7 @@ pub enum SendTimeoutError<T> {
 /// Error of `send_slice`: how many messages were sent before it, and why it stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("after {sent} messages: {cause}")]
+#[non_exhaustive]
 pub struct SendSliceError {
     /// Messages from the front of the slice that were sent.
     pub sent: usize,
@@ -462,6 +481,12 @@ macro_rules! carries_message {
     ($name:ident { $($extra:ident => $text:literal),* }) => {
         impl<T> $name<T> {
             /// The message that was not sent.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("let error = ringway::", stringify!($name), "::Disconnected(7);")]
+            /// assert_eq!(error.into_inner(), 7);
+            /// ```
             pub fn into_inner(self) -> T {
                 match self {
                     $(Self::$extra(message) => message,)*
@@ -470,6 +495,12 @@ macro_rules! carries_message {
             }
 
             /// Whether every receiver is gone.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("let error = ringway::", stringify!($name), "::Disconnected(7);")]
+            /// assert!(error.is_disconnected());
+            /// ```
             pub fn is_disconnected(&self) -> bool {
                 matches!(self, Self::Disconnected(_))
             }
@@ -505,6 +536,11 @@ carries_message!(SendTimeoutError { Timeout => "timed out waiting for room in th
 
 impl<T> TrySendError<T> {
     /// Whether there was no room.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(ringway::TrySendError::Full(7).is_full());
+    /// ```
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
@@ -512,6 +548,11 @@ impl<T> TrySendError<T> {
 
 impl<T> SendTimeoutError<T> {
     /// Whether the deadline passed.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(ringway::SendTimeoutError::Timeout(7).is_timeout());
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
@@ -519,6 +560,14 @@ impl<T> SendTimeoutError<T> {
 
 impl RecvError {
     /// Whether every sender is gone and the channel is drained.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// drop(tx);
+    /// assert!(rx.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }
@@ -526,11 +575,26 @@ impl RecvError {
 
 impl TryRecvError {
     /// Whether there was no message.
+    ///
+    /// # Examples
+    /// ```
+    /// let (_tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// assert!(rx.try_recv().unwrap_err().is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
     /// Whether every sender is gone and the channel is drained.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// drop(tx);
+    /// assert!(rx.try_recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }
@@ -538,11 +602,30 @@ impl TryRecvError {
 
 impl RecvTimeoutError {
     /// Whether the deadline passed.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// assert!(rx.recv_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
 
     /// Whether every sender is gone and the channel is drained.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(2)?;
+    /// drop(tx);
+    /// assert!(rx.recv_timeout(Duration::MAX).unwrap_err().is_disconnected());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }

@@ -46,6 +46,8 @@ pub struct Inspection {
     pub flavor: &'static str,
     /// Whether the sleeping side pays for the memory order of wake-ups.
     pub membarrier: bool,
+    /// Whether the channel outlives the last peer of a role, by [`Options::stay_open`](crate::Options::stay_open).
+    pub stay_open: bool,
     /// Messages that fit.
     pub capacity: u64,
     /// Messages in the channel, to within one block of a sender that is at work. MPMC: tickets between the two hints,
@@ -118,8 +120,6 @@ pub struct Slots {
     pub mode: char,
     /// Why the ring works in that mode.
     pub reason: &'static str,
-    /// Whether the channel outlives the last peer of a role.
-    pub stay_open: bool,
     /// Peers that can be attached at the same time.
     pub peers: u64,
     /// Slots that are being written.
@@ -132,14 +132,14 @@ pub struct Slots {
 
 impl Slots {
     fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<Self, Error> {
-        let Mode { barrier, refused, stay_open, .. } = Mode::of(header.flags);
+        let Mode { barrier, refused, .. } = Mode::of(header.flags);
         let (mode, reason) = match (barrier, refused) {
             (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
             (Barrier::Fence, true) => ('C', "the kernel, or a sandbox, refused the creator membarrier"),
             (Barrier::Fence, false) => ('C', "the creator asked for it"),
         };
         let peers = geometry.peers as u64;
-        let mut slots = Self { mode, reason, stay_open, peers, writing: 0, held: 0, guarded: 0 };
+        let mut slots = Self { mode, reason, peers, writing: 0, held: 0, guarded: 0 };
         let stride = header.stride as usize;
         let (mut block, step) = match BLOCK / stride * stride {
             0 => (vec![0; 2], stride),
@@ -180,6 +180,16 @@ impl Inspection {
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-of-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new().capacity(64))?;
+    /// println!("{}", Inspection::of(&name)?); // what `ringway inspect` shows
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn of<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -192,6 +202,17 @@ impl Inspection {
     ///
     /// # Errors
     /// As [`Inspection::of`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, mpmc::Channel};
+    ///
+    /// let name = format!("doc-slots-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(Inspection::of(&name)?.slots.is_some());
+    /// assert!(Inspection::without_slots(&name)?.slots.is_none());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn without_slots<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -236,6 +257,7 @@ impl Inspection {
             version,
             flavor: geometry.flavor.name(),
             membarrier: header.flags & layout::FLAG_MEMBARRIER != 0,
+            stay_open: Mode::of(header.flags).stay_open,
             capacity,
             len: sent.saturating_sub(received).min(capacity),
             received,
@@ -259,6 +281,16 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::NotMounted`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-names-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(Inspection::names()?.contains(&name));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn names() -> Result<Vec<String>, Error> {
         let mut names = posix::names()?;
         names.retain(|name| Name::new(name).is_ok_and(|name| is_region(&Place::Posix(name).into())));
@@ -271,6 +303,16 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::NotMounted`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Address, Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-addresses-{}", std::process::id());
+    /// let _channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(Inspection::addresses()?.contains(&name.parse::<Address>()?));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn addresses() -> Result<Vec<Address>, Error> {
         let named = |name: String| Name::new(&name).map(|name| Place::Posix(name).into());
         let posix = Self::names()?.into_iter().filter_map(|name| named(name).ok());
@@ -284,6 +326,14 @@ impl Observer {
     /// # Errors
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::NotARegion`], [`Error::VersionMismatch`],
     /// [`Error::Damaged`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Observer};
+    ///
+    /// let nowhere = Observer::attach("doc-a-name-that-nobody-uses");
+    /// assert!(matches!(nowhere, Err(Error::NotFound { .. })));
+    /// ```
     pub fn attach<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -299,6 +349,18 @@ impl Observer {
     ///
     /// # Errors
     /// [`Error::Damaged`] if somebody truncated it meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Observer, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-look-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// let observer = Observer::attach(&name)?;
+    /// channel.sender()?.send(7)?;
+    /// assert_eq!(observer.inspect()?.len, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn inspect(&self) -> Result<Inspection, Error> {
         Inspection::of_region(self, true)
     }
@@ -307,6 +369,19 @@ impl Observer {
     ///
     /// # Errors
     /// [`Error::NotMounted`], [`Error::NoDirectory`] if the place itself is gone.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Observer, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-current-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// let observer = Observer::attach(&name)?;
+    /// assert!(observer.is_current()?);
+    /// channel.unlink()?;
+    /// assert!(!observer.is_current()?);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_current(&self) -> Result<bool, Error> {
         self.store.is_named()
     }
@@ -332,15 +407,13 @@ impl fmt::Display for Inspection {
             }
         }
         if let Some(slots) = self.slots {
-            let Slots { mode, reason, stay_open, peers, writing, held, guarded } = slots;
+            let Slots { mode, reason, peers, writing, held, guarded } = slots;
             writeln!(f, "slots      {writing} being written, {held} held by stalled peers, {guarded} under guard")?;
             writeln!(f, "publishing mode {mode}: {reason}")?;
-            writeln!(
-                f,
-                "peers      at most {peers}, {}",
-                if stay_open { "stays open without" } else { "ends with them" }
-            )?;
+            writeln!(f, "peers      at most {peers}")?;
         }
+        let stream = if self.stay_open { "stays open for the next peers" } else { "ends when either side has gone" };
+        writeln!(f, "stream     {stream}")?;
         writeln!(f, "wake-ups   by {}", if self.membarrier { "membarrier" } else { "fences" })?;
         writeln!(
             f,

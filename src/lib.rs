@@ -78,7 +78,7 @@ mod sys;
 mod wait;
 
 pub use address::{Address, Backing};
-pub use capabilities::{Capabilities, Leases};
+pub use capabilities::{Capabilities, Cost, Leases};
 pub use channel::Options;
 pub use error::{
     Error, Fault, RecvError, RecvTimeoutError, Role, SendError, SendSliceError, SendTimeoutError, TryRecvError,

@@ -6,6 +6,7 @@
 /// transparent ones, which the kernel is asked to make of the memory's own pages. The region is rounded up to whole huge
 /// pages, so a small channel takes one, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HugePages {
     /// Pages of the usual size.
     #[default]

@@ -45,11 +45,27 @@ impl PeerState {
     }
 
     /// Whether a process holds this end, be it running or stopped.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::PeerState;
+    ///
+    /// assert!(PeerState::Stopped { pid: 7 }.is_alive()); // it may go on
+    /// assert!(!PeerState::Dead { pid: 7 }.is_alive());
+    /// ```
     pub fn is_alive(&self) -> bool {
         matches!(self, Self::Running { .. } | Self::Stopped { .. })
     }
 
     /// Whether the last holder is gone, be it cleanly or not.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::PeerState;
+    ///
+    /// assert!(PeerState::Closed.is_gone());
+    /// assert!(!PeerState::Never.is_gone()); // yet to come
+    /// ```
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Closed | Self::Dead { .. })
     }

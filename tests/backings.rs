@@ -27,7 +27,7 @@ fn huge_pages(it: &Capabilities) -> String {
     .into()
 }
 
-const ROWS: [(&str, Cell); 9] = [
+const ROWS: [(&str, Cell); 11] = [
     ("another process finds it by an address", |it| yes(it.named)),
     ("owner and mode decide who can attach", |it| yes(it.permissions)),
     ("nobody can truncate it", |it| yes(it.sealed)),
@@ -37,6 +37,8 @@ const ROWS: [(&str, Cell); 9] = [
     ("read-only observers", |it| yes(it.observed)),
     ("huge pages", huge_pages),
     ("leases by", |it| it.leases.to_string()),
+    ("cost to attach", |it| it.attach.to_string()),
+    ("cost of each open end", |it| it.end.to_string()),
 ];
 
 fn table() -> String {
@@ -107,6 +109,34 @@ fn leases_of(channel: &Channel<u64>, before: &[u64]) -> Leases {
     }
 }
 
+/// The descriptors that this process has, and the mappings of shared memory.
+fn held() -> [usize; 2] {
+    let links = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+    let is_shared = |line: &&str| line.split_whitespace().nth(1).is_some_and(|flags| flags.ends_with('s'));
+    // The descriptor that lists them is closed before it is looked at.
+    let open: Vec<_> = links.map(|link| link.path()).collect();
+    [open.iter().filter(|path| path.read_link().is_ok()).count(), maps.lines().filter(is_shared).count()]
+}
+
+/// What a process keeps in addition, for once attaching to a channel and for an end of it.
+fn costs_of(channel: &Channel<u64>) -> [[usize; 2]; 2] {
+    let more = |now: [usize; 2], before: [usize; 2]| [now[0] - before[0], now[1] - before[1]];
+    let options = Options::new().trust_unsealed(true);
+    let before = held();
+    let attached = match (channel.name(), channel.as_fd()) {
+        (Some(name), _) => Some(Channel::attach(name, &options).expect("a region")),
+        // The descriptor that was passed becomes the channel's.
+        (None, Some(fd)) => {
+            Some(Channel::from_fd(fd.try_clone_to_owned().expect("one more descriptor"), &options).expect("a region"))
+        }
+        (None, None) => None,
+    };
+    let once_attached = held();
+    let _tx = attached.as_ref().unwrap_or(channel).sender().expect("a free end");
+    [more(once_attached, before), more(held(), once_attached)]
+}
+
 /// Whether somebody who has the channel can truncate it, which is tried in the harmless direction.
 fn can_be_resized(fd: OwnedFd) -> bool {
     let file = File::from(fd);
@@ -149,6 +179,8 @@ fn the_kernel_does_what_the_code_says() {
         assert_eq!(passed, says.passed, "{backing}");
 
         assert_eq!(leases_of(&channel, &before), says.leases, "{backing}");
+        let costs = [says.attach, says.end].map(|cost| [cost.descriptors, cost.mappings].map(|count| count as usize));
+        assert_eq!(costs_of(&channel), costs, "{backing}: descriptors and mappings, to attach and of an end");
         if descriptor().is_none_or(|fd| !is_memory(fd)) {
             assert_eq!(channel.sync().expect("a disk that works"), says.survives_reboot, "{backing}: on a disk");
         } else {

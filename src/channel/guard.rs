@@ -53,6 +53,16 @@ struct Held<'a, T: Payload> {
 
 impl<T: Payload> Guard<'_, T> {
     /// Times that this message was delivered before, to whomever: refused, or left behind by a crash. Counts to 65535.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// tx.send(7)?;
+    /// for count in 0..3 {
+    ///     assert_eq!(rx.recv_guard()?.redeliveries(), count); // and dropped: it comes again
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn redeliveries(&self) -> u32 {
         self.redeliveries
     }
@@ -62,6 +72,15 @@ impl<T: Payload> Guard<'_, T> {
     /// # Errors
     /// [`Fault::Forked`] in a child of the process that received it; [`Fault::Corrupt`] if a peer has overwritten the
     /// slot.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// tx.send(7)?;
+    /// assert_eq!(rx.recv_guard()?.ack(), Ok(7));
+    /// assert!(rx.try_recv_guard().unwrap_err().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ack(mut self) -> Result<T, Fault> {
         self.held.end(true)?;
         Ok(self.message)
@@ -71,6 +90,15 @@ impl<T: Payload> Guard<'_, T> {
     ///
     /// # Errors
     /// As [`Guard::ack`].
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// tx.send(7)?;
+    /// rx.recv_guard()?.nack()?;
+    /// assert_eq!(rx.recv(), Ok(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn nack(mut self) -> Result<(), Fault> {
         self.held.end(false)
     }
@@ -111,6 +139,15 @@ impl<T: Payload> Receiver<T, Mpmc> {
     ///
     /// # Errors
     /// As [`Receiver::try_recv`]. A message whose bytes are no `T` is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// assert!(rx.try_recv_guard().unwrap_err().is_empty());
+    /// tx.send(7)?;
+    /// assert_eq!(rx.try_recv_guard()?.ack(), Ok(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_guard(&self) -> Result<Guard<'_, T>, TryRecvError> {
         match self.take_guarded()? {
             Some(guard) => Ok(guard),
@@ -145,6 +182,15 @@ impl<T: Payload> Receiver<T, Mpmc> {
     ///
     /// # Errors
     /// As [`Receiver::recv_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_tx, rx) = ringway::mpmc::channel::<u64>(2)?;
+    /// assert!(rx.recv_guard_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn recv_guard_timeout(&self, timeout: Duration) -> Result<Guard<'_, T>, RecvTimeoutError> {
         self.take_guarded_until(Instant::now().checked_add(timeout))
     }

@@ -44,6 +44,20 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// As [`Channel::attach`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, mpmc::Channel};
+    /// use shared_memory::ShmemConf;
+    ///
+    /// let segment = ShmemConf::new().size(1 << 20).create()?;
+    /// let options = Options::new().capacity(64).peers(16);
+    /// let channel = Channel::<u64>::create_in(&segment, &options)?;
+    ///
+    /// // in the other process, which opened the segment:
+    /// assert_eq!(Channel::<u64>::attach_in(&segment, &options)?.capacity(), 64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn attach_in(segment: &Shmem, options: &Options) -> Result<Self, Error> {
         Self::attach(name(segment), options)
     }

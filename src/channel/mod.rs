@@ -143,6 +143,18 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::InvalidCapacity`], [`Error::NoSpace`],
     /// [`Error::PermissionDenied`], [`Error::ReadOnly`]; [`Error::NotMounted`] for shared memory; [`Error::NoDirectory`] and
     /// [`Error::NotLocal`] for files; [`Error::Limit`] and [`Error::NoKeyFile`] for System V; MPMC: [`Error::InvalidPeers`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-create-{}", std::process::id());
+    /// let options = Options::new().capacity(4096);
+    /// let channel = Channel::<u64>::create(&name, &options)?;
+    /// let again = Channel::<u64>::create(&name, &options);
+    /// assert!(matches!(again, Err(Error::AlreadyExists { .. })));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn create<A>(address: A, options: &Options) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -162,6 +174,20 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// [`Error::VersionMismatch`], [`Error::FlavorMismatch`], [`Error::PayloadMismatch`], [`Error::Damaged`] and
     /// [`Error::MachineCrashed`] for what is there but cannot be used; [`Error::NotReady`] if its creator has not finished,
     /// [`Error::Removed`] if somebody is throwing it away, each after about a second.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Options, mpmc, spsc};
+    ///
+    /// let name = format!("doc-attach-{}", std::process::id());
+    /// let channel = spsc::Channel::<u64>::create(&name, &Options::new().capacity(64))?;
+    ///
+    /// // in the other process:
+    /// assert_eq!(spsc::Channel::<u64>::attach(&name, &Options::new())?.capacity(), 64);
+    /// let wrong = mpmc::Channel::<u64>::attach(&name, &Options::new());
+    /// assert!(matches!(wrong, Err(Error::FlavorMismatch { .. })));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn attach<A>(address: A, options: &Options) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -180,6 +206,17 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// As [`Channel::create`] and [`Channel::attach`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-open-{}", std::process::id());
+    /// let first = Channel::<u64>::open_or_create(&name, &Options::new().capacity(64))?;
+    /// let second = Channel::<u64>::open_or_create(&name, &Options::new().capacity(8))?;
+    /// assert_eq!(second.capacity(), 64); // the first one has created it
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn open_or_create<A>(address: A, options: &Options) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -214,6 +251,16 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().capacity(64))?;
+    /// let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    /// assert_eq!((channel.name(), tx.capacity(), rx.len()), (None, 64, 0));
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn anonymous(options: &Options) -> Result<Self, Error> {
         Self::create_at(&Address::MEMFD, options)
     }
@@ -226,6 +273,21 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// Those of [`Channel::attach`] that concern the region itself; [`Error::Unsealed`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// let fd = channel.as_fd().expect("a memfd").try_clone_to_owned()?;
+    ///
+    /// // in the process that got the descriptor:
+    /// let rx = Channel::<u64>::from_fd(fd, &Options::new())?.receiver()?;
+    ///
+    /// channel.sender()?.send(7)?;
+    /// assert_eq!(rx.recv(), Ok(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_fd(fd: OwnedFd, options: &Options) -> Result<Self, Error> {
         Self::from_parts(fd, None, options)
     }
@@ -240,6 +302,21 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::NotPassed`] if something else comes, or nothing any more; those of [`Channel::from_fd`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use ringway::{Error, Options, spsc::Channel};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// Channel::<u64>::anonymous(&Options::new().capacity(64))?.send_fd(&ours)?;
+    /// drop(ours);
+    /// assert_eq!(Channel::<u64>::receive_fd(&theirs, &Options::new())?.capacity(), 64);
+    /// let next = Channel::<u64>::receive_fd(&theirs, &Options::new());
+    /// assert!(matches!(next, Err(Error::NotPassed { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn receive_fd(socket: &UnixStream, options: &Options) -> Result<Self, Error> {
         let (fd, blocks) = socket::receive(socket)?;
         Self::from_parts(fd, blocks, options)
@@ -250,6 +327,17 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::InvalidCapacity`], [`Error::NoSpace`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::heap(&Options::new())?;
+    /// let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    /// std::thread::spawn(move || tx.send(7));
+    /// assert_eq!(rx.recv(), Ok(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn heap(options: &Options) -> Result<Self, Error> {
         Self::create_at(&Address::HEAP, options)
     }
@@ -268,6 +356,18 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     /// [`Error::Unsupported`] with [`Options::one_way`] in every process but the creator's.
     /// MPMC: [`Error::NoPeerLeft`]. SPSC: [`Error::RoleTaken`] while another handle holds it, be its process running or
     /// stopped; [`Error::Damaged`] if the positions in the region contradict each other.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// let tx = channel.sender()?;
+    /// assert!(matches!(channel.sender(), Err(Error::RoleTaken { .. })));
+    /// drop(tx);
+    /// channel.sender()?; // the end is free again
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn sender(&self) -> Result<Sender<T, F>, Error> {
         Sender::open(&self.region, self.options.wait)
     }
@@ -276,6 +376,16 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// As [`Channel::sender`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// let rx = channel.receiver()?;
+    /// assert!(channel.receiver().is_err()); // MPMC: one more receiving peer
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn receiver(&self) -> Result<Receiver<T, F>, Error> {
         Receiver::open(&self.region, self.options.wait)
     }
@@ -283,11 +393,34 @@ impl<T: Payload, F: Flavor> Channel<T, F> {
 
 impl<T> Channel<T, Spsc> {
     /// Who holds the sending end at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, PeerState, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// assert_eq!(channel.sender_state(), PeerState::Never);
+    /// let tx = channel.sender()?;
+    /// assert_eq!(channel.sender_state(), PeerState::Running { pid: std::process::id() });
+    /// drop(tx);
+    /// assert_eq!(channel.sender_state(), PeerState::Closed);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn sender_state(&self) -> PeerState {
         self.region.peer_state(Role::Sender)
     }
 
     /// Who holds the receiving end at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, PeerState, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// let _rx = channel.receiver()?;
+    /// assert!(channel.receiver_state().is_alive());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn receiver_state(&self) -> PeerState {
         self.region.peer_state(Role::Receiver)
     }
@@ -295,11 +428,34 @@ impl<T> Channel<T, Spsc> {
 
 impl<T> Channel<T, Mpmc> {
     /// The sending peers at this moment: those that live, and those that crashed and have not been replaced yet.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, mpmc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// let (first, second) = (channel.sender()?, channel.sender()?);
+    /// let clone = first.clone(); // the same peer
+    /// assert_eq!(channel.senders().len(), 2);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn senders(&self) -> Vec<PeerState> {
         self.region.peer_states(Role::Sender)
     }
 
     /// The receiving peers at this moment, as [`Channel::senders`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, mpmc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// let rx = channel.receiver()?;
+    /// assert!(channel.receivers()[0].is_alive());
+    /// drop(rx);
+    /// assert!(channel.receivers().is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn receivers(&self) -> Vec<PeerState> {
         self.region.peer_states(Role::Receiver)
     }
@@ -307,18 +463,48 @@ impl<T> Channel<T, Mpmc> {
 
 impl<T, F: Flavor> Channel<T, F> {
     /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, mpmc, spsc};
+    ///
+    /// let options = Options::new().capacity(100);
+    /// assert_eq!(spsc::Channel::<u64>::anonymous(&options)?.capacity(), 100);
+    /// assert_eq!(mpmc::Channel::<u64>::anonymous(&options)?.capacity(), 128);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn capacity(&self) -> usize {
         self.region.geometry().capacity as usize
     }
 
     /// What others find the region by, and errors call it: a name in POSIX shared memory, else an address; `None` if they
     /// cannot find it.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-name-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert_eq!(channel.name(), Some(name.as_str()));
+    /// assert_eq!(Channel::<u64>::anonymous(&Options::new())?.name(), None);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.region.name()
     }
 
     /// The descriptor of the region, to be passed on; `None` for memory that is no file: System V, `anon:` and `heap:`; and
     /// with [`Options::one_way`], because there it takes two: use [`Channel::send_fd`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// assert!(Channel::<u64>::anonymous(&Options::new())?.as_fd().is_some());
+    /// assert!(Channel::<u64>::heap(&Options::new())?.as_fd().is_none());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.region.fds().and_then(|(fd, blocks)| if blocks.is_none() { Some(fd) } else { None })
     }
@@ -327,6 +513,17 @@ impl<T, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::PermissionDenied`] for everybody but the owner and root; [`Error::Unsupported`] on the heap.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-set-mode-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// channel.set_mode(0o660)?;
+    /// assert_eq!(Inspection::of(&name)?.mode, 0o660);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn set_mode(&self, mode: u32) -> Result<(), Error> {
         self.region.set_access(None, None, Some(mode & 0o777 | 0o600))
     }
@@ -336,6 +533,19 @@ impl<T, F: Flavor> Channel<T, F> {
     /// # Errors
     /// [`Error::PermissionDenied`] for everybody but root, unless the group is one of the owner's own;
     /// [`Error::Unsupported`] on the heap.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::fs::MetadataExt;
+    ///
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let gid = std::fs::metadata("/proc/self")?.gid();
+    /// let name = format!("doc-set-owner-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// channel.set_owner(None, Some(gid))?; // the owner may choose among its own groups
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_owner(&self, user: Option<u32>, group: Option<u32>) -> Result<(), Error> {
         self.region.set_access(user, group, None)
     }
@@ -368,6 +578,18 @@ impl<T, F: Flavor> Channel<T, F> {
     /// # Errors
     /// [`Error::Unsupported`] for other kinds of memory, and if the limit of locked memory is too small;
     /// [`Error::PermissionDenied`] for everybody but the owner and root.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::create("sysv:private", &Options::new().capacity(64))?;
+    /// match channel.keep_in_memory(true) {
+    ///     Ok(()) => println!("no page of it is swapped out"),
+    ///     Err(limit) => println!("{limit}"),
+    /// }
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn keep_in_memory(&self, keep: bool) -> Result<(), Error> {
         self.region.keep_in_memory(keep)
     }
@@ -385,6 +607,22 @@ impl<T, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::Os`] if the disk fails.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let path = std::env::temp_dir().join(format!("doc-sync-{}", std::process::id()));
+    /// let address = format!("file:{}", path.display());
+    /// let channel = Channel::<u64>::create(&address, &Options::new())?;
+    /// channel.sender()?.send(7)?;
+    /// match channel.sync()? {
+    ///     true => println!("the message outlives a crash of the machine"),
+    ///     false => println!("{address} is in memory"),
+    /// }
+    /// channel.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sync(&self) -> Result<bool, Error> {
         self.region.sync()
     }
@@ -426,6 +664,18 @@ impl<T, F: Flavor> Channel<T, F> {
     ///
     /// # Errors
     /// [`Error::PermissionDenied`] in a directory of somebody else.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-unlink-own-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// assert!(channel.unlink()?);
+    /// assert!(!channel.unlink()?); // it has no name any more
+    /// channel.sender()?; // and goes on
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn unlink(&self) -> Result<bool, Error> {
         self.region.unlink()
     }

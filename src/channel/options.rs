@@ -23,6 +23,15 @@ pub struct Options {
 
 impl Options {
     /// The defaults: 1024 messages, mode 0600, [`Wait::Adaptive`], name removed with its creator.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new())?;
+    /// assert_eq!(channel.capacity(), 1024);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self {
             creation: Creation {
@@ -44,6 +53,15 @@ impl Options {
     }
 
     /// Messages that fit, at least 1; looked at by creators only.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().capacity(3))?;
+    /// assert_eq!(channel.capacity(), 3);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn capacity(mut self, messages: usize) -> Self {
         self.creation.capacity = messages as u64;
         self
@@ -54,6 +72,16 @@ impl Options {
     /// The owner can always read and write, as the creator has to: 0600 is added to whatever is asked for.
     ///
     /// Both ends need to read *and* write. Whoever may do so can also forge, drop and delay messages.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-mode-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new().mode(0o060))?;
+    /// assert_eq!(Inspection::of(&name)?.mode, 0o660);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.creation.mode = mode & 0o777 | 0o600;
         self
@@ -64,18 +92,52 @@ impl Options {
     ///
     /// Whoever is not root can give it to a group of its own only; else creating fails with
     /// [`Error::PermissionDenied`](crate::Error::PermissionDenied).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::fs::MetadataExt;
+    ///
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let gid = std::fs::metadata("/proc/self")?.gid();
+    /// let name = format!("doc-group-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new().group(gid).mode(0o660))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group(mut self, gid: u32) -> Self {
         self.creation.group = Some(gid);
         self
     }
 
     /// What the handles do while they wait; each process chooses for itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, Wait, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().wait(Wait::Park))?;
+    /// let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    /// std::thread::spawn(move || tx.send(7));
+    /// assert_eq!(rx.recv(), Ok(7)); // asleep until then
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
     /// Whether a region keeps its name (and its messages) after its creator; looked at by creators only. Files always do.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-persist-{}", std::process::id());
+    /// drop(Channel::<u64>::create(&name, &Options::new().persist(true))?);
+    /// let channel = Channel::<u64>::attach(&name, &Options::new())?;
+    /// channel.unlink()?;
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn persist(mut self, persist: bool) -> Self {
         self.creation.persist = persist;
         self
@@ -85,6 +147,19 @@ impl Options {
     /// with it the messages in it, by a fresh one.
     ///
     /// Without it, such a region is attached, and its messages are received: the continuation after a crash.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-replace-{}", std::process::id());
+    /// let options = Options::new().persist(true);
+    /// Channel::<u64>::create(&name, &options)?.sender()?.send(7)?;
+    /// let fresh = Channel::<u64>::open_or_create(&name, &options.replace_dead(true))?;
+    /// assert!(fresh.receiver()?.is_empty());
+    /// fresh.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn replace_dead(mut self, replace: bool) -> Self {
         self.replace_dead = replace;
         self
@@ -93,6 +168,21 @@ impl Options {
     /// The user whose regions are attached; by default those of this user and of root are.
     ///
     /// Everybody may create names in /dev/shm, and take keys, so a name alone does not say who is behind it.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::fs::MetadataExt;
+    ///
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-owner-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new().mode(0o666))?;
+    ///
+    /// // in a process of another user, who trusts this one:
+    /// let uid = std::fs::metadata("/proc/self")?.uid();
+    /// Channel::<u64>::attach(&name, &Options::new().owner(uid))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
         self
@@ -102,6 +192,18 @@ impl Options {
     ///
     /// Whoever passed such a one could truncate the file, which ends this process with a `SIGBUS`. For a name, that choice
     /// is made by attaching to it.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-unsealed-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new())?;
+    /// let fd = || channel.as_fd().expect("a file").try_clone_to_owned();
+    /// assert!(Channel::<u64>::from_fd(fd()?, &Options::new()).is_err());
+    /// Channel::<u64>::from_fd(fd()?, &Options::new().trust_unsealed(true))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn trust_unsealed(mut self, trust: bool) -> Self {
         self.trust_unsealed = trust;
         self
@@ -112,6 +214,16 @@ impl Options {
     ///
     /// Without it, both sides pay a fence with every message, and an MPMC ring works in the slower mode C. That is for
     /// channels to a process whose sandbox forbids the call.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Inspection, Options, spsc::Channel};
+    ///
+    /// let name = format!("doc-membarrier-{}", std::process::id());
+    /// let channel = Channel::<u64>::create(&name, &Options::new().membarrier(false))?;
+    /// assert!(!Inspection::of(&name)?.membarrier);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn membarrier(mut self, membarrier: bool) -> Self {
         self.creation.membarrier = membarrier;
         self
@@ -122,6 +234,16 @@ impl Options {
     /// A creator chooses what the memory consists of, and rounds its length up; then, and for memory that its creator left
     /// as it was, each process has the kernel make huge pages of it when it opens an end. That needs Linux 6.1, and memory
     /// of a kind and a length that allow it; files on a disk are not.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{HugePages, Options, mpmc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().huge_pages(HugePages::Try))?;
+    /// let _tx = channel.sender()?;
+    /// println!("{} bytes lie in huge pages", channel.memory()?.huge);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn huge_pages(mut self, huge: HugePages) -> Self {
         self.pages.huge = huge;
         self
@@ -133,6 +255,19 @@ impl Options {
     /// Opening an end fails with [`Error::LockLimit`](crate::Error::LockLimit) where that is more than the process may
     /// lock. System V shared memory can also be kept without an end:
     /// [`Channel::keep_in_memory`](crate::spsc::Channel::keep_in_memory).
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().capacity(64).lock(true))?;
+    /// match channel.sender() {
+    ///     Ok(_) => println!("{} bytes are locked", channel.memory()?.locked),
+    ///     Err(Error::LockLimit { needed, limit }) => println!("{needed} bytes are more than {limit}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn lock(mut self, lock: bool) -> Self {
         self.pages.lock = lock;
         self
@@ -143,6 +278,17 @@ impl Options {
     ///
     /// Without it, an end of a large channel opens faster. The memory itself is reserved when the channel is created,
     /// in any case; `anon:` is mapped by then, too.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().capacity(1 << 20).prefault(false))?;
+    /// let _tx = channel.sender()?;
+    /// let memory = channel.memory()?;
+    /// assert!(memory.resident < memory.mapped);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.pages.prefault = prefault;
         self
@@ -154,6 +300,18 @@ impl Options {
     /// The creator, who reserves the pages, decides; pages of files on a disk come from whoever maps them while they are
     /// not cached. Opening an end fails, too, with [`Error::NoNumaNode`](crate::Error::NoNumaNode) if there is no such
     /// node.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Options, spsc::Channel};
+    ///
+    /// match Channel::<u64>::anonymous(&Options::new().numa_node(0)) {
+    ///     Ok(channel) => println!("{channel:?}"),
+    ///     Err(error @ Error::Unsupported { .. }) => println!("{error}"), // in a sandbox
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn numa_node(mut self, node: u32) -> Self {
         self.pages.node = Some(node);
         self
@@ -163,6 +321,16 @@ impl Options {
     /// Default: of a page, or of a huge one where [`Options::huge_pages`] are asked for.
     ///
     /// Whatever it is, no two blocks of messages share a cache line unless one is larger than a line.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().align(1 << 20))?;
+    /// let _tx = channel.sender()?;
+    /// assert!(channel.memory()?.alignment >= 1 << 20);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn align(mut self, bytes: usize) -> Self {
         self.pages.align = bytes;
         self
@@ -173,6 +341,17 @@ impl Options {
     /// A peer is what one call of [`sender`](crate::mpmc::Channel::sender) or
     /// [`receiver`](crate::mpmc::Channel::receiver) opens; its clones, in whichever thread, belong to it. Each takes
     /// 128 bytes of the region, attached or not.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Error, Options, mpmc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().peers(2))?;
+    /// let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    /// assert!(matches!(channel.sender(), Err(Error::NoPeerLeft { peers: 2 })));
+    /// let clone = tx.clone(); // takes no place
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn peers(mut self, peers: usize) -> Self {
         self.creation.peers = peers;
         self
@@ -181,7 +360,20 @@ impl Options {
     /// Whether the channel stays open when its last sender or its last receiver ends, or crashes: for services whose peers
     /// come and go, and for files that are filled and emptied by turns; looked at by creators only. Default `false`.
     ///
-    /// Then nobody gets `Disconnected`: who waits without a deadline waits for the next peer.
+    /// Then nobody gets `Disconnected`: who waits without a deadline waits for the next peer. An
+    /// [`Inspection`](crate::Inspection) tells.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, TryRecvError, spsc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().stay_open(true))?;
+    /// let rx = channel.receiver()?;
+    /// channel.sender()?.send(7)?; // and that sender ends
+    /// assert_eq!(rx.try_recv(), Ok(7));
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty)); // not Disconnected
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stay_open(mut self, stay_open: bool) -> Self {
         self.creation.stay_open = stay_open;
         self

@@ -355,6 +355,14 @@ impl<T, F: Flavor> Receiver<T, F> {
     ///
     /// MPMC: an estimate. Tickets that were passed over count until a receiver has walked over them; messages under guard,
     /// and those that wait for their redelivery, do not.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// tx.send_slice(&[1, 2, 3])?;
+    /// assert_eq!(rx.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
             // What cannot be right counts as full.
@@ -364,21 +372,50 @@ impl<T, F: Flavor> Receiver<T, F> {
     }
 
     /// Whether no message is in the channel; the sender may add some meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert!(rx.is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether there is no room; once true, it stays so until the next receive.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(tx.try_send_slice(&[0; 9]), Ok(4));
+    /// assert!(rx.is_full());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
     /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(rx.capacity(), 4);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn capacity(&self) -> usize {
         self.endpoint.region().geometry().capacity as usize
     }
 
     /// The channel's name, unless it is anonymous.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(rx.name(), None);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.endpoint.region().name()
     }
@@ -386,6 +423,15 @@ impl<T, F: Flavor> Receiver<T, F> {
 
 impl<T> Receiver<T, Spsc> {
     /// The state of the sending end, asked from the kernel now.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert!(rx.peer().is_alive());
+    /// drop(tx);
+    /// assert!(rx.peer().is_gone());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn peer(&self) -> PeerState {
         self.endpoint.peer()
     }
@@ -393,6 +439,15 @@ impl<T> Receiver<T, Spsc> {
 
 impl<T> Receiver<T, Mpmc> {
     /// The states of the sending peers, asked from the kernel now; see [`Channel::senders`](super::Channel::senders).
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(4)?;
+    /// assert_eq!(rx.peers().len(), 1);
+    /// drop(tx);
+    /// assert!(rx.peers().is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn peers(&self) -> Vec<PeerState> {
         self.endpoint.peers()
     }

@@ -316,6 +316,14 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
 
 impl<T, F: Flavor> Sender<T, F> {
     /// Messages in the channel; a receiver may take some meanwhile. MPMC: an estimate, see [`Receiver::len`](super::Receiver::len).
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// tx.send_slice(&[1, 2, 3])?;
+    /// assert_eq!(tx.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         match self.endpoint.check() {
             // What cannot be right counts as full.
@@ -325,21 +333,50 @@ impl<T, F: Flavor> Sender<T, F> {
     }
 
     /// Whether no message is in the channel; once true, it stays so until the next send.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert!(tx.is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether there is no room; a receiver may make some meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(tx.try_send_slice(&[0; 9]), Ok(4));
+    /// assert!(tx.is_full());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
     /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(tx.capacity(), 4);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn capacity(&self) -> usize {
         self.endpoint.region().geometry().capacity as usize
     }
 
     /// The channel's name, unless it is anonymous.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert_eq!(tx.name(), None);
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.endpoint.region().name()
     }
@@ -347,6 +384,15 @@ impl<T, F: Flavor> Sender<T, F> {
 
 impl<T> Sender<T, Spsc> {
     /// The state of the receiving end, asked from the kernel now.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::spsc::channel::<u64>(4)?;
+    /// assert!(tx.peer().is_alive());
+    /// drop(rx);
+    /// assert!(tx.peer().is_gone());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn peer(&self) -> PeerState {
         self.endpoint.peer()
     }
@@ -354,6 +400,15 @@ impl<T> Sender<T, Spsc> {
 
 impl<T> Sender<T, Mpmc> {
     /// The states of the receiving peers, asked from the kernel now; see [`Channel::receivers`](super::Channel::receivers).
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = ringway::mpmc::channel::<u64>(4)?;
+    /// assert_eq!(tx.peers().len(), 1);
+    /// drop(rx);
+    /// assert!(tx.peers().is_empty());
+    /// # Ok::<(), ringway::Error>(())
+    /// ```
     pub fn peers(&self) -> Vec<PeerState> {
         self.endpoint.peers()
     }

@@ -122,6 +122,11 @@ pub struct Schema {
 
 impl Schema {
     /// Describes `T`.
+    ///
+    /// # Examples
+    /// ```
+    /// println!("{}", ringway::Schema::of::<[u32; 2]>().text());
+    /// ```
     #[must_use]
     pub fn of<T: Payload>() -> Self {
         Self::new(T::SHAPE, size_of::<T>(), align_of::<T>())
@@ -141,12 +146,26 @@ impl Schema {
     }
 
     /// The description: a line for the type, and one for each of its parts.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::Schema;
+    ///
+    /// assert_eq!(Schema::of::<u64>().text(), "u64: size 8, align 8, fields 1\nself: u64 at 0, size 8\n");
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// The hash of the structure: different for types that must not be taken for each other.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::Schema;
+    ///
+    /// assert_ne!(Schema::of::<u64>().fingerprint(), Schema::of::<i64>().fingerprint());
+    /// ```
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
@@ -156,6 +175,18 @@ impl Schema {
     ///
     /// `found` may be any text, as it was read from memory that others write, and it may have been cut
     /// off anywhere, even inside a line. `None` means that all there is of it agrees with `expected`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::Schema;
+    ///
+    /// let (expected, found) = (Schema::of::<u64>(), Schema::of::<i64>());
+    /// assert_eq!(
+    ///     Schema::difference(expected.text(), found.text()).unwrap(),
+    ///     "the payload: expected u64 at offset 0, found i64 at offset 0",
+    /// );
+    /// assert_eq!(Schema::difference(expected.text(), expected.text()), None);
+    /// ```
     #[must_use]
     pub fn difference(expected: &str, found: &str) -> Option<String> {
         difference::describe(expected, found)

@@ -323,6 +323,17 @@ pub(crate) fn remove_abandoned(address: &Address, owner: Option<u32>) -> Result<
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotARegion`], [`Error::PermissionDenied`]; [`Error::Removed`] if somebody else was
 /// faster.
+///
+/// # Examples
+/// ```
+/// use ringway::{Options, spsc::Channel};
+///
+/// let name = format!("doc-unlink-{}", std::process::id());
+/// drop(Channel::<u64>::create(&name, &Options::new().persist(true))?);
+/// ringway::unlink(&name)?;
+/// assert!(Channel::<u64>::attach(&name, &Options::new()).is_err());
+/// # Ok::<(), ringway::Error>(())
+/// ```
 pub fn unlink<A>(address: A) -> Result<(), Error>
 where
     A: TryInto<Address>,

@@ -9,7 +9,7 @@ use ringway::{Error, Options, mpmc};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::child::{Part, parts, play};
-use crate::expect::assert_refused;
+use crate::expect::{assert_refused, says};
 use crate::left::{Behind, Name};
 use crate::segment::Key;
 use crate::{Case, Outcome, cases};
@@ -168,11 +168,12 @@ fn make_and_use<F: Flavor>(address: &str, options: &Options) -> Result<(), Error
     ringway::unlink(name)
 }
 
-/// Raises a limit bit by bit, until everything works; whatever fails before leaves nothing behind. Says how often it did.
+/// Raises a limit bit by bit, until everything works; whatever fails before leaves nothing behind, and says what to do.
+/// Says how often it did.
 fn fails_cleanly<F: Flavor>(
     address: &str,
     options: &Options,
-    resource: Resource,
+    (resource, remedy): (Resource, &str),
     limits: impl IntoIterator<Item = u64>,
 ) -> usize {
     let before = Behind::here();
@@ -185,7 +186,10 @@ fn fails_cleanly<F: Flavor>(
         assert_eq!(Behind::here(), before, "{address}, within {limit}: {result:?}");
         match result {
             Ok(()) => ControlFlow::Break(failures),
-            Err(Error::Os { .. } | Error::NoSpace { .. }) => ControlFlow::Continue(failures + 1),
+            Err(error @ (Error::Os { .. } | Error::NoSpace { .. })) => {
+                says(&error, &[if matches!(error, Error::Os { .. }) { remedy } else { "lower the capacity" }]);
+                ControlFlow::Continue(failures + 1)
+            }
             Err(error) => panic!("{address}, within {limit}: {error:?}"),
         }
     };
@@ -200,13 +204,14 @@ fn without_descriptors_nothing_is_left_behind() -> Outcome {
 }
 
 fn where_descriptors_run_out(_: &str) -> Result<(), String> {
+    let limited = (Resource::Nofile, "RLIMIT_NOFILE");
     // The limit is on the number of the descriptor, of which the lowest free one is taken.
     let limits = || 0..40;
     everywhere(|address| {
         let options = Options::new();
         let failures = [
-            fails_cleanly::<Spsc>(address, &options, Resource::Nofile, limits()),
-            fails_cleanly::<Mpmc>(address, &options, Resource::Nofile, limits()),
+            fails_cleanly::<Spsc>(address, &options, limited, limits()),
+            fails_cleanly::<Mpmc>(address, &options, limited, limits()),
         ];
         assert!(failures.iter().all(|failures| (*failures == 0) == (address == "heap:")), "{address}: {failures:?}");
     });
@@ -218,6 +223,7 @@ fn without_addresses_nothing_is_left_behind() -> Outcome {
 }
 
 fn where_addresses_run_out(_: &str) -> Result<(), String> {
+    let limited = (Resource::As, "RLIMIT_AS");
     let options = Options::new().capacity(1 << 17);
     everywhere(|address| {
         let pages = fs::read_to_string("/proc/self/statm").expect("/proc");
@@ -225,8 +231,8 @@ fn where_addresses_run_out(_: &str) -> Result<(), String> {
         // A region takes a megabyte and more of SPSC and 8 of MPMC; what the program itself needs fits the first step.
         let limits = (1..100).map(|step| used + (step << 20));
         let failures = [
-            fails_cleanly::<Spsc>(address, &options, Resource::As, limits.clone()),
-            fails_cleanly::<Mpmc>(address, &options, Resource::As, limits),
+            fails_cleanly::<Spsc>(address, &options, limited, limits.clone()),
+            fails_cleanly::<Mpmc>(address, &options, limited, limits),
         ];
         assert!(failures.iter().all(|failures| *failures > 0), "{address}: {failures:?}");
     });

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ringway::Error;
+use rustix::io::Errno;
 
 use crate::table::printable;
 
@@ -41,10 +42,14 @@ impl Failure {
 
     /// An operation of the system that failed.
     pub(crate) fn io(doing: &str, error: &io::Error) -> Self {
-        Self::new(Kind::Failed, format_args!("{doing}: {error}"))
+        let failure = Self::new(Kind::Failed, format_args!("{doing}: {error}"));
+        match remedy(error) {
+            Some(remedy) => failure.next(remedy),
+            None => failure,
+        }
     }
 
-    /// Adds what the user can do about it.
+    /// Says what the user can do about it, in place of what was said before.
     pub(crate) fn next(mut self, advice: impl Display) -> Self {
         self.next = Some(advice.to_string());
         self
@@ -64,6 +69,24 @@ impl Failure {
         }
         ExitCode::from(self.kind as u8)
     }
+}
+
+/// What to do about a failed operation on a file or a stream that the user has named, if that is known.
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_io_error(error)? {
+        Errno::NOENT => "create its directory first, or choose another place",
+        Errno::ISDIR => "that is a directory: give a file",
+        Errno::ACCESS | Errno::PERM => "give one that this user has permission for, or have its owner change its mode",
+        Errno::ROFS => "the file system is mounted read-only: choose another place",
+        Errno::BADF => "it is closed, or not open in that direction: redirect it in the shell by `<` or `>`",
+        Errno::NOSPC | Errno::DQUOT => "make room there, or choose another place",
+        Errno::FBIG => "raise the limit of the size of files (`ulimit -f`), or choose another place",
+        Errno::MFILE => "raise the limit of open files (`ulimit -n`)",
+        Errno::IO => {
+            "the device fails, or the terminal is not ours to use: the kernel's log (`dmesg`) says more of a device"
+        }
+        _ => return None,
+    })
 }
 
 /// The library's messages say what to do next themselves; where they say it to a programmer, it is said anew.

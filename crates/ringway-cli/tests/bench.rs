@@ -156,7 +156,9 @@ fn wrong_options_are_noticed_before_anything_is_measured() {
         let ended = bench(options).finish();
         assert_eq!(ended.code, Some(2), "{options:?}: {}", ended.stderr);
     }
-    bench(&["--json", "/nonexistent/file"]).finish().expect(1, &["cannot write /nonexistent/file"]);
+    for (path, next) in [("/nonexistent/file", "next: create its directory"), ("/proc", "next: that is a directory")] {
+        bench(&["--json", path]).finish().expect(1, &["cannot write", path, next]);
+    }
 }
 
 /// The processes that a run has started, once so many are at work: each on its core.

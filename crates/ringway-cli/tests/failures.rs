@@ -45,17 +45,24 @@ fn a_side_ends_without_being_killed() {
     let _watchdog = watchdog();
     let name = Name::new();
     // The sender cannot read its input.
-    let receiver = Side::recv(&name, &[]);
-    let mut command = ringway(["send", &name]);
-    command.stdin(fs::File::open("/").unwrap());
-    Side::start(command).finish().expect(1, &["cannot read the standard input", "directory"]);
-    receiver.finish().expect(3, &["the sender ended before its stream was complete", "0 bytes were written"]);
+    let write_only = fs::File::options().write(true).open("/dev/null").unwrap();
+    for (input, next) in [(fs::File::open("/").unwrap(), "that is a directory"), (write_only, "it is closed, or not")] {
+        let receiver = Side::recv(&name, &[]);
+        let mut command = ringway(["send", &name]);
+        command.stdin(input);
+        Side::start(command).finish().expect(1, &["cannot read the standard input", &format!("next: {next}")]);
+        let ended = "the sender ended before its stream was complete";
+        receiver.finish().expect(3, &[ended, "0 bytes were written"]);
+    }
     // The receiver cannot write its output.
     let mut command = ringway(["recv", &name]);
     command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
     let receiver = Side::start(command);
     Side::send(&name, &["--capacity", "2"]).feed(&noise(1 << 20)).expect(3, &["the receiver ended"]);
-    receiver.finish().expect(1, &["cannot write the standard output", "No space", "0 bytes were written"]);
+    receiver.finish().expect(
+        1,
+        &["cannot write the standard output", "No space", "0 bytes were written; the sender is told; make room"],
+    );
 }
 
 #[test]

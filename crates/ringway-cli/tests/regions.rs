@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Name, Side, ringway, watchdog};
-use ringway::{Options, spsc::Channel};
+use ringway::{Options, mpmc, spsc::Channel};
 
 fn run(arguments: &[&str]) -> common::Ended {
     Side::start(ringway(arguments.iter().copied())).finish()
@@ -34,6 +34,20 @@ fn a_channel_is_listed_and_shown() {
         assert!(shown.contains(word), "no {word} in {shown}");
     }
     assert_eq!(sender.len(), 3);
+}
+
+#[test]
+fn a_channel_without_an_end_says_so() {
+    let _watchdog = watchdog();
+    let name = Name::new();
+    for (stay_open, shown) in [(false, "ends when either side has gone"), (true, "stays open for the next peers")] {
+        let options = Options::new().stay_open(stay_open);
+        let spsc = Channel::<u64>::create(&name, &options).unwrap();
+        assert!(output(&["inspect", &name]).contains(shown));
+        drop(spsc);
+        let _mpmc = mpmc::Channel::<u64>::create(&name, &options).unwrap();
+        assert!(output(&["inspect", &name]).contains(shown));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!
 //! In every scenario one side *leads*: it decides by its clock when the measurement begins and ends, and says so in the
 //! first word of a message. The other side *follows*. Filling and checking the messages is part of what is measured,
-//! and the same for everyone. Where there may be several of a side, [`crowd`](super::crowd) takes over.
+//! and the same for everyone. Where there may be several of a side, [`super::crowd`] takes over.
 
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
