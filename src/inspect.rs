@@ -15,6 +15,10 @@ use crate::ring::mpmc;
 use crate::sys::posix::{self, Name};
 use crate::wait::Barrier;
 
+/// Blocks that the sender of an SPSC region may be ahead of its hint for them to be counted, so that a forged region keeps
+/// nobody busy: a batch of some thousand.
+const BLOCKS_TO_WALK: usize = 1 << 12;
+
 /// Bytes of slots that are read at once. Of a longer slot, only its words are.
 const BLOCK: usize = 1 << 16;
 
@@ -246,9 +250,17 @@ impl Inspection {
         };
         let (sent, slots) = match geometry.flavor {
             Flavor::Spsc => {
-                // The sender's hint points at the block that it fills; that block's count is the truth.
+                // The sender's hint is behind, by some blocks or a batch; the counts from there on are the truth.
                 let block = layout::Block::of(payload_size as usize);
-                (hint.max(word(block.offset(hint.max(received), geometry))?), None)
+                let (mut sent, most) = (hint.max(received), received.saturating_add(capacity));
+                for _ in 0..BLOCKS_TO_WALK {
+                    let count = word(block.offset(sent, geometry))?.min(most);
+                    if count <= sent {
+                        break;
+                    }
+                    sent = count;
+                }
+                (sent, None)
             }
             Flavor::Mpmc if with_slots && !store.grows_when_read() => (hint, Some(Slots::of(header, geometry, store)?)),
             Flavor::Mpmc => (hint, None),

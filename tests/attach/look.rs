@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use ringway::mpmc::Channel;
-use ringway::{Inspection, Options};
+use ringway::{Inspection, Options, Payload, spsc};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 
 use crate::expect::damaged;
@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_region_as_long_as_no_memory_is_looked_at_in_no_time,
     slots_are_counted_wherever_they_lie,
     who_looks_at_many_regions_leaves_their_slots_alone,
+    every_message_is_counted_whatever_the_hint_says,
 ];
 
 const PAGE: u64 = 4096;
@@ -120,4 +121,28 @@ fn who_looks_at_many_regions_leaves_their_slots_alone() {
         assert!(whole.slots.is_some() && quick.slots.is_none(), "{address}");
         assert_eq!((quick.len, &quick.senders), (whole.len, &whole.senders));
     }
+}
+
+/// The sender tells of its position now and then only.
+fn every_message_is_counted_whatever_the_hint_says() {
+    fn count<T: Payload>(message: impl Fn() -> T) {
+        let name = Name::new();
+        let channel = spsc::Channel::<T>::create(&name, &Options::new().capacity(1000)).unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let seen = || {
+            let inspection = Inspection::of(&name).unwrap();
+            (inspection.received, inspection.len)
+        };
+        for sent in 1..=1000 {
+            tx.send(message()).unwrap();
+            assert_eq!(seen(), (0, sent));
+        }
+        for received in 1..=1000 {
+            rx.recv().unwrap();
+            assert_eq!(seen(), (received, 1000 - received));
+        }
+    }
+    count(|| 7_u64);
+    count(|| [7_u64; 6]);
+    count(|| [7_u64; 8]);
 }
