@@ -55,7 +55,7 @@ const AHEAD_TO_READ: usize = 16 * LINE;
 const AHEAD_TO_TAKE_OVER: usize = if cfg!(loom) { 1 } else { 2 };
 
 /// How many blocks must be known to be behind the one that is read for that: nearer ones the producer may be at.
-const FAR: u64 = if cfg!(loom) { 1 } else { 8 };
+const FAR: u64 = if cfg!(loom) { 1 } else { 3 };
 const_assert!(0 < AHEAD_TO_TAKE_OVER && AHEAD_TO_TAKE_OVER as u64 <= FAR);
 
 /// How many blocks a consumer goes on by the counts before it looks at `tail`; in models it always does.
