@@ -1,4 +1,4 @@
-//! Attach on arbitrary bytes: either an error, or a channel on which every call returns.
+//! Attach of either flavor on arbitrary bytes: either an error, or a channel on which every call returns.
 //!
 //! Half of the inputs begin as a valid region with some words patched, so that the search gets behind the first checks.
 
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringway::Options;
-use ringway::spsc::Channel;
+use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
 
 #[derive(Arbitrary, Debug)]
 enum Input {
@@ -18,12 +18,31 @@ enum Input {
     Patched { capacity: u8, patches: Vec<(u16, u64)>, length: Option<u16> },
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|input: (bool, Input)| {
+    let (mpmc, input) = input;
+    if mpmc {
+        attack::<Mpmc>(input, |channel, tx, rx| {
+            let _ = (channel.senders(), channel.receivers());
+            let _ = (tx.map(Sender::<u64, Mpmc>::peers), rx.map(Receiver::<u64, Mpmc>::peers));
+        });
+    } else {
+        attack::<Spsc>(input, |channel, tx, rx| {
+            let _ = (channel.sender_state().to_string(), channel.receiver_state().to_string());
+            let _ = (tx.map(Sender::<u64, Spsc>::peer), rx.map(Receiver::<u64, Spsc>::peer));
+        });
+    }
+});
+
+/// `look` asks what only one flavor answers.
+fn attack<F: Flavor>(
+    input: Input,
+    look: impl Fn(&Channel<u64, F>, Option<&Sender<u64, F>>, Option<&Receiver<u64, F>>),
+) {
     let file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
     match input {
         Input::Bytes(bytes) => file.write_all_at(&bytes, 0).unwrap(),
         Input::Patched { capacity, patches, length } => {
-            let model = Channel::<u64>::anonymous(&Options::new().capacity(usize::from(capacity) + 1)).unwrap();
+            let model = Channel::<u64, F>::anonymous(&Options::new().capacity(usize::from(capacity) + 1)).unwrap();
             let model = File::from(model.as_fd().unwrap().try_clone_to_owned().unwrap());
             let mut bytes = vec![0; model.metadata().unwrap().len() as usize];
             model.read_exact_at(&mut bytes, 0).unwrap();
@@ -35,19 +54,21 @@ fuzz_target!(|input: Input| {
             file.write_all_at(&bytes, 0).unwrap();
         }
     }
-    let Ok(channel) = Channel::<u64>::from_fd(file.into(), &Options::new().trust_unsealed(true)) else { return };
-    let _ = (channel.sender_state().to_string(), channel.receiver_state().to_string());
+    let Ok(channel) = Channel::<u64, F>::from_fd(file.into(), &Options::new().trust_unsealed(true)) else { return };
+    look(&channel, None, None);
     if let Ok(tx) = channel.sender() {
         for number in 0..20 {
             let _ = tx.try_send(number);
         }
         let _ = tx.try_send_slice(&[1; 20]);
-        let _ = (tx.len(), tx.is_full(), tx.peer());
+        let _ = (tx.len(), tx.is_full());
+        look(&channel, Some(&tx), None);
     }
     if let Ok(rx) = channel.receiver() {
         let mut places = [0; 20];
         let _ = rx.try_recv_slice(&mut places);
         let _ = rx.try_iter().take(20).count();
-        let _ = (rx.len(), rx.is_full(), rx.peer());
+        let _ = (rx.len(), rx.is_full());
+        look(&channel, None, Some(&rx));
     }
-});
+}

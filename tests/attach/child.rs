@@ -8,8 +8,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use libtest_mimic::{Completion, Failed};
 
 use crate::{
-    Outcome, disk, exhaustion, life, memory, observer, one_way, passing, places, races, remote, segment, truncation,
-    users, watchdog,
+    Outcome, disk, exhaustion, life, memory, observer, one_way, passing, places, races, remote, sandbox, segment,
+    truncation, users, watchdog,
 };
 
 /// The part of a child, and what it is about.
@@ -42,6 +42,7 @@ pub(crate) fn run() -> ExitCode {
         places::PARTS,
         disk::PARTS,
         remote::PARTS,
+        sandbox::PARTS,
         segment::PARTS,
         passing::PARTS,
         one_way::PARTS,

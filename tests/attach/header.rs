@@ -9,7 +9,7 @@ use ringway::{Error, Inspection, Options, mpmc};
 
 use crate::expect::{assert_refused, damaged, refused, says};
 use crate::left::Name;
-use crate::look::forge;
+use crate::look::forged;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -45,6 +45,9 @@ const MPMC_PEERS: u64 = 4864;
 /// Of the flags.
 const STAY_OPEN: u64 = 4;
 const ONE_WAY: u64 = 8;
+
+/// The first page of a region.
+pub(crate) type Page = [u8; PAGE as usize];
 
 /// A region whose bytes can be changed and put back.
 struct Subject<F: Flavor> {
@@ -88,15 +91,10 @@ impl<F: Flavor> Subject<F> {
         result
     }
 
-    /// Writes words with the checksum that goes with them, has `look` look at the region, and puts the page back.
-    fn forged<R>(&self, fields: &[(u64, u64)], look: impl FnOnce(&Self) -> R) -> R {
-        let mut honest = [0; PAGE as usize];
-        self.file.read_exact_at(&mut honest, 0).unwrap();
-        let fields: Vec<_> = fields.iter().map(|(offset, value)| (*offset as usize, *value)).collect();
-        forge(&self.file, &fields);
-        let result = look(self);
-        self.file.write_all_at(&honest, 0).unwrap();
-        result
+    fn page(&self) -> Page {
+        let mut page = [0; PAGE as usize];
+        self.file.read_exact_at(&mut page, 0).unwrap();
+        page
     }
 
     fn attach(&self) -> Result<(), Error> {
@@ -200,13 +198,32 @@ fn what_contradicts_in_it_is_named(subject: &Subject<Spsc>) {
 }
 
 fn what_contradicts_in_mpmc_is_named_whatever_the_checksum() {
-    Subject::<Mpmc>::each().iter().for_each(what_contradicts_in_a_forged_one_is_named);
+    for subject in Subject::<Mpmc>::each() {
+        let put = |page: &Page| subject.file.write_all_at(page, 0).unwrap();
+        every_contradiction_is_named(subject.page(), put, || subject.attach(), || subject.refusal());
+    }
+    // What has no name is looked at through its descriptor alone.
+    let channel = mpmc::Channel::<[u32; 3]>::anonymous(&Options::new().capacity(64)).unwrap();
+    let file = File::from(channel.as_fd().unwrap().try_clone_to_owned().unwrap());
+    let mut page = [0; PAGE as usize];
+    file.read_exact_at(&mut page, 0).unwrap();
+    let passed = || file.try_clone().unwrap().into();
+    let attach = || mpmc::Channel::<[u32; 3]>::from_fd(passed(), &Options::new()).map(drop);
+    every_contradiction_is_named(page, |page| file.write_all_at(page, 0).unwrap(), attach, || refused(attach()));
 }
 
-fn what_contradicts_in_a_forged_one_is_named(subject: &Subject<Mpmc>) {
-    let [flags, length] = [FLAGS, REGION_LENGTH].map(|offset| subject.read(offset));
+/// Forges the first page of an MPMC region of 64 `[u32; 3]` in every way that contradicts something.
+pub(crate) fn every_contradiction_is_named(
+    honest: Page,
+    put: impl Fn(&Page),
+    attach: impl Fn() -> Result<(), Error>,
+    refusal: impl Fn() -> Error,
+) {
+    let word = |offset: u64| u64::from_le_bytes(honest[offset as usize..][..8].try_into().unwrap());
+    let [flags, length, peers] = [FLAGS, REGION_LENGTH, PEERS].map(word);
     // Whoever forges this one changes what the region says and contradicts nothing: the checksum is a right one.
-    subject.forged(&[(FLAGS, flags ^ STAY_OPEN)], |subject| subject.attach().unwrap());
+    put(&forged(honest, &[(FLAGS, flags ^ STAY_OPEN)]));
+    attach().unwrap();
     let full = (MPMC_PEERS + 4095 * 128 + 64 * (64 + 8) + 128_u64).next_multiple_of(PAGE);
     let cases: &[(&[_], _, _, _)] = &[
         (&[(CAPACITY, 0)], "capacity", 1, 0),
@@ -221,18 +238,21 @@ fn what_contradicts_in_a_forged_one_is_named(subject: &Subject<Mpmc>) {
         (&[(FLAGS, flags | ONE_WAY)], "flags", flags, flags | ONE_WAY),
         // A barrier that is used and was refused.
         (&[(FLAGS, flags | 3)], "flags", (flags | 3) & !2, flags | 3),
-        (&[(FLAVOR, 1)], "number of peers", 2, subject.read(PEERS)),
+        (&[(FLAVOR, 1)], "number of peers", 2, peers),
         // What it would be in an SPSC region.
         (&[(STRIDE, 16)], "stride", 64, 16),
     ];
     for &(fields, field, expected, found) in cases {
-        let error = subject.forged(fields, Subject::refusal);
+        put(&forged(honest, fields));
+        let error = refusal();
         assert!(
             matches!(error, Error::Damaged { expected: e, found: f, .. } if (e, f) == (expected, found)),
             "{fields:?}: {error:?}"
         );
         assert_eq!(damaged(Err::<(), _>(error)), field, "{fields:?}");
     }
+    put(&honest);
+    attach().expect("everything was put back");
 }
 
 fn a_region_of_another_version_or_flavor_says_so() {

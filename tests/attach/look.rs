@@ -55,18 +55,23 @@ fn memory_that_is_not_there_is_refused() {
     ringway::unlink(&name).unwrap();
 }
 
-/// Writes a number into the header, and the checksum that goes with it: docs/LAYOUT.md in numbers of its own.
-pub(crate) fn forge(file: &File, fields: &[(usize, u64)]) {
+/// Writes numbers into the header, and the checksum that goes with them.
+fn forge(file: &File, fields: &[(u64, u64)]) {
     let mut page = [0; PAGE as usize];
     file.read_exact_at(&mut page, 0).unwrap();
-    fields.iter().for_each(|(offset, value)| page[*offset..][..8].copy_from_slice(&value.to_le_bytes()));
+    file.write_all_at(&forged(page, fields), 0).unwrap();
+}
+
+/// A header with numbers changed, and the checksum that goes with them: docs/LAYOUT.md in numbers of its own.
+pub(crate) fn forged(mut page: [u8; PAGE as usize], fields: &[(u64, u64)]) -> [u8; PAGE as usize] {
+    fields.iter().for_each(|(offset, value)| page[*offset as usize..][..8].copy_from_slice(&value.to_le_bytes()));
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for (offset, byte) in page.iter().enumerate() {
         let byte = if offset < 8 || (104..120).contains(&offset) { 0 } else { *byte };
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     }
     page[104..112].copy_from_slice(&hash.to_le_bytes());
-    file.write_all_at(&page, 0).unwrap();
+    page
 }
 
 fn a_region_as_long_as_no_memory_is_looked_at_in_no_time() {

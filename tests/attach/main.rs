@@ -21,6 +21,7 @@ mod payload;
 mod places;
 mod races;
 mod remote;
+mod sandbox;
 mod segment;
 mod truncation;
 mod users;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         ("remote", remote::CASES),
         ("passing", passing::CASES),
         ("one_way", one_way::CASES),
+        ("sandbox", sandbox::CASES),
         ("segment", segment::CASES),
         ("truncation", truncation::CASES),
         ("memory", memory::CASES),

@@ -10,11 +10,13 @@ use std::process::Command;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
+use ringway::channel_of::{Channel as ChannelOf, Flavor, Mpmc, Spsc};
 use ringway::spsc::Channel;
 use ringway::{Address, Backing, Error, Inspection, Options, PeerState, mpmc};
 
 use crate::child::{Part, Talking, is_told, parts, play, say};
 use crate::expect::{assert_refused, refused, says};
+use crate::header::{Page, every_contradiction_is_named};
 use crate::left::Name;
 use crate::users::{as_nobody, prepare};
 use crate::{Case, Outcome, cases};
@@ -27,6 +29,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_removed_segment_goes_with_its_last_user,
     a_segment_of_another_program_is_told_apart_and_left_alone,
     every_word_of_its_header_is_checked,
+    what_contradicts_in_its_header_is_named,
     what_a_killed_creator_left_half_made_is_replaced,
     a_creator_that_is_at_it_is_waited_for_but_not_for_ever,
     creators_that_are_killed_leave_nothing,
@@ -272,8 +275,14 @@ fn a_segment_of_another_program_is_told_apart_and_left_alone() {
 }
 
 fn every_word_of_its_header_is_checked() {
+    every_word_of_it_is_checked::<Spsc>();
+    every_word_of_it_is_checked::<Mpmc>();
+}
+
+fn every_word_of_it_is_checked<F: Flavor>() {
     let key = Key::new();
-    let _channel = Channel::<u64>::create(&key, &Options::new()).unwrap();
+    let _channel = ChannelOf::<u64, F>::create(&key, &Options::new()).unwrap();
+    let attach = |key: &Key| ChannelOf::<u64, F>::attach(key, &Options::new()).map(drop);
     let words = Words::of(key.segment().unwrap());
     for (index, word) in words.0.iter().enumerate().take(512) {
         let honest = word.load(Ordering::Relaxed);
@@ -296,6 +305,27 @@ fn every_word_of_its_header_is_checked() {
     attach(&key).expect("everything was put back");
     words.0[2].store(9, Ordering::Relaxed);
     ringway::unlink(&key).expect("a damaged one can be removed");
+}
+
+fn what_contradicts_in_its_header_is_named() {
+    let key = Key::new();
+    let _channel = mpmc::Channel::<[u32; 3]>::create(&key, &Options::new().capacity(64)).unwrap();
+    let words = Words::of(key.segment().unwrap());
+    let mut page: Page = [0; 4096];
+    for (bytes, word) in page.chunks_mut(8).zip(words.0) {
+        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+    }
+    let put = |page: &Page| {
+        for (bytes, word) in page.chunks(8).zip(words.0) {
+            word.store(u64::from_le_bytes(bytes.try_into().unwrap()), Ordering::Relaxed);
+        }
+    };
+    let attach = || mpmc::Channel::<[u32; 3]>::attach(&key, &Options::new()).map(drop);
+    every_contradiction_is_named(page, put, attach, || {
+        let (error, seen) = (refused(attach()), refused(Inspection::of(&key)));
+        assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&seen));
+        error
+    });
 }
 
 /// A companion as a creator leaves it that is killed.
