@@ -1,4 +1,4 @@
-//! What a process has, so that a trial can show that it left nothing behind.
+//! What a process has, so that a trial or a suite can show that it left nothing behind.
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,9 +29,9 @@ impl Behind {
     }
 }
 
-/// What the names of this process begin with.
+/// What the names of this process begin with, in any of the suites.
 fn prefix() -> String {
-    format!("ringway-attach-{}-", id())
+    format!("ringway-{}-{}-", env!("CARGO_CRATE_NAME"), id())
 }
 
 /// Where files that are no shared memory are tried: beside the build, which hardly ever is memory.

@@ -10,6 +10,9 @@ mod batch;
 mod disconnect;
 mod flavor;
 mod hostile;
+#[allow(dead_code)] // the names in it are for the suite that it is shared with
+#[path = "../attach/left.rs"]
+mod left;
 mod message;
 mod model;
 mod mpmc;
@@ -197,5 +200,9 @@ fn main() -> ExitCode {
     if processes::is_child() {
         return processes::run_child();
     }
-    libtest_mimic::run(&Arguments::from_args(), trials()).exit_code()
+    let (arguments, trials, before) = (Arguments::from_args(), trials(), left::Behind::here());
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Trials run beside each other, so that only their end can be compared.
+    assert_eq!(left::Behind::here(), before, "something was left behind");
+    conclusion.exit_code()
 }
