@@ -54,8 +54,8 @@ pub struct Inspection {
     pub stay_open: bool,
     /// Messages that fit.
     pub capacity: u64,
-    /// Messages in the channel, to within one block of a sender that is at work. MPMC: tickets between the two hints,
-    /// which may be a few behind; among them are those that came to nothing, because their sender was passed over or died.
+    /// Messages in the channel; of a batch of thousands that an SPSC sender is at, perhaps not all. MPMC: tickets between the
+    /// two hints, which may be a few behind; among them are those that came to nothing, because their sender was passed over or died.
     pub len: u64,
     /// Messages received in all. MPMC: tickets passed, those included that came to nothing.
     pub received: u64,

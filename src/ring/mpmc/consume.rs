@@ -18,9 +18,9 @@ use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 const PATIENCE: u64 = if cfg!(loom) { 1 } else { 128 };
 /// ... and one more for so many bytes of payload.
 const BYTES_A_LOOK: u64 = 32;
-/// How many lines of a slot, behind its first one, a consumer writes to: of more, the locked instructions cost more than they
+/// How many lines of a slot, behind its first one, a consumer rewrites: of more, the locked instructions cost more than they
 /// gain (docs/PROTOCOL.md).
-const LINES_TO_TAKE_OVER: usize = 2;
+const LINES_TO_REWRITE: usize = 2;
 
 /// The consuming side: any number of them, in any number of processes.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ impl<T> Consumer<T> {
     fn copy(&self, slot: u64, place: &mut MaybeUninit<T>) {
         // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says.
         unsafe { self.ring.memory.load(self.ring.payload(slot), place) };
-        self.take_over(slot);
+        self.rewrite(slot);
     }
 
     /// Makes the lines of a slot behind its first one this core's own, where they are few.
@@ -185,9 +185,9 @@ impl<T> Consumer<T> {
     /// Of a line that was only read here, its next producer has a copy of its own, and has to wait until it is the only one
     /// (docs/PROTOCOL.md). An exchange of a word for itself writes, and does no harm, whoever has the slot by now.
     #[inline(always)]
-    fn take_over(&self, slot: u64) {
+    fn rewrite(&self, slot: u64) {
         let behind = LINE..Ring::<T>::SLOT;
-        if behind.len() > LINES_TO_TAKE_OVER * LINE {
+        if behind.len() > LINES_TO_REWRITE * LINE {
             return;
         }
         for line in behind.step_by(LINE) {

@@ -21,7 +21,8 @@
 //! * `tail` is a hint: the first message of the block that the producer is in, or of one before it: some blocks behind, and
 //!   (in a batch, or killed in one) as many more as that has. It never passes the true position. A consumer among many
 //!   messages looks there for a block that is full, and if that has its count, all blocks before have theirs, because they
-//!   were stored before it: so it takes all of them without asking for a line that the producer may be writing to. The count is the publish edge, wherever it stands.
+//!   were stored before it: so it takes all of them without asking for a line that the producer may be writing to. The
+//!   count is the publish edge, wherever it stands.
 //!
 //! # What a hostile peer can do
 //!
@@ -51,12 +52,12 @@ const AHEAD_TO_WRITE: usize = 12 * LINE;
 /// How far the consumer does: more than the processor has in flight by itself.
 const AHEAD_TO_READ: usize = 16 * LINE;
 
-/// How many blocks ahead the consumer takes over: so many that no message is copied while its rewriting is on its way.
-const AHEAD_TO_TAKE_OVER: usize = if cfg!(loom) { 1 } else { 2 };
+/// How many blocks ahead the consumer rewrites: so many that no message is copied while that store is on its way.
+const AHEAD_TO_REWRITE: usize = if cfg!(loom) { 1 } else { 2 };
 
 /// How many blocks must be known to be behind the one that is read for that: nearer ones the producer may be at.
 const FAR: u64 = if cfg!(loom) { 1 } else { 3 };
-const_assert!(0 < AHEAD_TO_TAKE_OVER && AHEAD_TO_TAKE_OVER as u64 <= FAR);
+const_assert!(0 < AHEAD_TO_REWRITE && AHEAD_TO_REWRITE as u64 <= FAR);
 
 /// How many blocks a consumer goes on by the counts before it looks at `tail`; in models it always does.
 const DISTANCE: u64 = if cfg!(loom) { 0 } else { lag::DISTANCE };
@@ -327,10 +328,11 @@ impl<T> Consume<T> for Consumer<T> {
             read = unsafe { place.read(memory, &mut next, &mut whole[..Place::<T>::MESSAGES], &check) };
             place = place.from(next, self.geometry.end);
         }
-        if read.is_ok() {
+        let back = wholes.into_remainder();
+        if read.is_ok() && !back.is_empty() {
             self.prepare(memory, place, next, known);
             // SAFETY: as above.
-            read = unsafe { place.read(memory, &mut next, wholes.into_remainder(), &check) };
+            read = unsafe { place.read(memory, &mut next, back, &check) };
         }
         let taken = next.wrapping_sub(start) as usize;
         self.place.set(place);
@@ -447,7 +449,7 @@ impl<T> Consumer<T> {
             memory.prefetch_to_read(place.ahead(AHEAD_TO_READ, self.geometry.end));
         }
         if known > self.far {
-            let block = place.ahead(AHEAD_TO_TAKE_OVER * block::<T>().size, self.geometry.end);
+            let block = place.ahead(AHEAD_TO_REWRITE * block::<T>().size, self.geometry.end);
             // SAFETY: the first message of a block of the ring, one behind the block of `next`, but before `published`: so
             // nobody else stores to it.
             unsafe { memory.rewrite::<T>(block + COUNT) };

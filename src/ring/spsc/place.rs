@@ -42,7 +42,7 @@ impl<T> Place<T> {
 
     /// The block at `offset`, whose first message has the number `first`.
     #[inline(always)]
-    pub(super) fn at(offset: usize, first: u64) -> Self {
+    fn at(offset: usize, first: u64) -> Self {
         let edge = first.wrapping_add(Self::MESSAGES as u64);
         Self { edge, block: offset, payload: PhantomData }
     }
