@@ -10,7 +10,7 @@
 //! * [`Lag::keep`] is a trial, once in a while, for two sides that meet at each message: they are so slow that nothing goes
 //!   by, and look like an exchange of single messages. One of them rests, looks at nothing but the other's hint meanwhile,
 //!   and goes on as long as that shows that messages (or room) come in quickly and are still few. Trials become rarer where
-//!   nothing comes of them. A ring that is not large has none: there, one lap is hardly longer than a meeting.
+//!   little comes of them. A ring that is not large has none: there, one lap is hardly longer than a meeting.
 
 use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
@@ -32,10 +32,14 @@ const FIRST: u64 = if cfg!(loom) { 0 } else { 3 };
 const NEXT: u64 = if cfg!(loom) { 0 } else { 4 };
 /// ... of which there are so many at most.
 const LOOKS: u64 = 16;
-/// Messages between two looks, at least, in a stream that is worth waiting for.
+/// Messages between two looks, at least, in a stream that is worth waiting for ...
 const QUICK: u64 = 2;
+/// ... but for so many looks in a row: a batch tells of its messages a few at a time.
+const MISSES: u64 = 2;
 /// Enough messages, or room for so many, to go on with; half of them are no reason for a trial.
 const GOAL: u64 = 256;
+/// Fewer after a trial, and it was in vain: an exchange of some messages at a time, or a slow stream.
+const ENOUGH: u64 = GOAL / 4;
 
 /// How far one handle stays behind. Its accesses are Relaxed: hints to itself, which threads may share.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ impl Lag {
         if there <= GOAL / 2 && self.capacity > GOAL && !*paused {
             *paused = true;
             there = gather(look);
-            if there < 1 << FIRST {
+            if there < ENOUGH {
                 distance = (self.least * RARER).min(self.distance.load(Ordering::Relaxed) * 2);
             }
         }
@@ -122,12 +126,13 @@ impl Lag {
 
 /// Rests as long as messages come in quickly and are few; says how many are there then.
 fn gather(look: impl Fn() -> u64) -> u64 {
-    let (mut there, mut size) = (0, FIRST);
+    let (mut there, mut size, mut misses) = (0, FIRST, 0);
     for _ in 0..LOOKS {
         make(size);
         let before = there;
         there = look();
-        if there >= GOAL || there < before + QUICK {
+        misses = if there < before + QUICK { misses + 1 } else { 0 };
+        if there >= GOAL || misses > MISSES {
             break;
         }
         size = NEXT;
