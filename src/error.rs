@@ -381,6 +381,11 @@ pub enum Fault {
     /// times around the ring.
     #[error("gave up after losing one race for a slot after the other: try again; if it stays so, a peer misbehaves")]
     Contended,
+    /// A message of a packed channel cannot be kept until it is acknowledged, see `Options::pack_batches`.
+    #[error(
+        "this channel packs batches, so no message can be kept under a guard: use recv, or create it without pack_batches"
+    )]
+    Packed,
     /// The bytes of one message are no valid value of the payload type; that message is dropped, the next may be fine.
     #[error("a message is no valid {type_name}: the sender is not built from the same source; the message was dropped")]
     Invalid {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::address::{Address, Backing, Place};
 use crate::error::{Error, Role};
-use crate::layout::{self, Flavor, Geometry, Header};
+use crate::layout::{self, Flavor, Geometry, Header, Slot};
 use crate::peer::PeerState;
 use crate::region::{self, Access, HeaderPage, Mode, Store};
 use crate::ring::mpmc;
@@ -52,10 +52,12 @@ pub struct Inspection {
     pub membarrier: bool,
     /// Whether the channel outlives the last peer of a role, by [`Options::stay_open`](crate::Options::stay_open).
     pub stay_open: bool,
-    /// Messages that fit.
+    /// Messages that fit; where [`Slots::messages`] share a slot, slots.
     pub capacity: u64,
     /// Messages in the channel; of a batch of thousands that an SPSC sender is at, perhaps not all. MPMC: tickets between the
     /// two hints, which may be a few behind; among them are those that came to nothing, because their sender was passed over or died.
+    /// Where messages share slots: those that were found in them, or, [without looking there](Inspection::without_slots), the
+    /// tickets.
     pub len: u64,
     /// Messages received in all. MPMC: tickets passed, those included that came to nothing.
     pub received: u64,
@@ -124,6 +126,8 @@ pub struct Slots {
     pub mode: char,
     /// Why the ring works in that mode.
     pub reason: &'static str,
+    /// Messages of a batch that fit a slot: more than 1 with [`Options::pack_batches`](crate::Options::pack_batches).
+    pub messages: u64,
     /// Peers that can be attached at the same time.
     pub peers: u64,
     /// Slots that are being written.
@@ -135,7 +139,8 @@ pub struct Slots {
 }
 
 impl Slots {
-    fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<Self, Error> {
+    /// Looks at each slot; says how many messages lie in them, too.
+    fn of(header: &Header, geometry: &Geometry, store: &dyn Store) -> Result<(Self, u64), Error> {
         let Mode { barrier, refused, .. } = Mode::of(header.flags);
         let (mode, reason) = match (barrier, refused) {
             (Barrier::Membarrier, _) => ('A', "every peer can issue membarrier"),
@@ -143,7 +148,9 @@ impl Slots {
             (Barrier::Fence, false) => ('C', "the creator asked for it"),
         };
         let peers = geometry.peers as u64;
-        let mut slots = Self { mode, reason, peers, writing: 0, held: 0, guarded: 0 };
+        let messages = Slot::of(header.payload_size as usize, geometry.packed).messages as u64;
+        let mut slots = Self { mode, reason, messages, peers, writing: 0, held: 0, guarded: 0 };
+        let mut found = 0;
         let stride = header.stride as usize;
         let (mut block, step) = match BLOCK / stride * stride {
             0 => (vec![0; 2], stride),
@@ -162,19 +169,22 @@ impl Slots {
             if !store.read(block, offset)? {
                 break;
             }
-            block.chunks(stride / 8).for_each(|slot| slots.count(slot[0], slot[1]));
+            found += block.chunks(stride / 8).map(|slot| slots.count(slot[0], slot[1])).sum::<u64>();
             offset += step;
         }
-        Ok(slots)
+        Ok((slots, found))
     }
 
-    fn count(&mut self, word: u64, skip: u64) {
+    /// Counts a slot; says how many messages are in it.
+    fn count(&mut self, word: u64, skip: u64) -> u64 {
         match mpmc::phase(word, if self.mode == 'A' { skip } else { 0 }) {
+            Some(mpmc::Phase::Full) => return mpmc::messages(word, self.messages),
             Some(mpmc::Phase::Writing) => self.writing += 1,
             Some(mpmc::Phase::Held) => self.held += 1,
             Some(mpmc::Phase::Reading) => self.guarded += 1,
-            _ => {}
+            Some(mpmc::Phase::Free) | None => {}
         }
+        0
     }
 }
 
@@ -248,7 +258,8 @@ impl Inspection {
             Flavor::Spsc => vec![region::peer_state_in(store, role)],
             Flavor::Mpmc => region::peer_states_in(store, geometry.peers, role),
         };
-        let (sent, slots) = match geometry.flavor {
+        let used = |sent: u64| sent.saturating_sub(received).min(capacity);
+        let (len, slots) = match geometry.flavor {
             Flavor::Spsc => {
                 // The sender's hint is behind, by some blocks or a batch; the counts from there on are the truth.
                 let block = layout::Block::of(payload_size as usize);
@@ -260,10 +271,13 @@ impl Inspection {
                     }
                     sent = count;
                 }
-                (sent, None)
+                (used(sent), None)
             }
-            Flavor::Mpmc if with_slots && !store.grows_when_read() => (hint, Some(Slots::of(header, geometry, store)?)),
-            Flavor::Mpmc => (hint, None),
+            Flavor::Mpmc if with_slots && !store.grows_when_read() => {
+                let (slots, found) = Slots::of(header, geometry, store)?;
+                (if geometry.packed { found } else { used(hint) }, Some(slots))
+            }
+            Flavor::Mpmc => (used(hint), None),
         };
         Ok(Self {
             version,
@@ -271,7 +285,7 @@ impl Inspection {
             membarrier: header.flags & layout::FLAG_MEMBARRIER != 0,
             stay_open: Mode::of(header.flags).stay_open,
             capacity,
-            len: sent.saturating_sub(received).min(capacity),
+            len,
             received,
             payload_size,
             fingerprint,
@@ -411,7 +425,14 @@ impl fmt::Display for Inspection {
         writeln!(f, "name       {}", self.name.escape_debug())?;
         writeln!(f, "flavor     {}, format {}", self.flavor, self.version)?;
         let void = if self.flavor == Flavor::Mpmc.name() { ", void tickets included" } else { "" };
-        writeln!(f, "messages   {} of {} ({} received{void})", self.len, self.capacity, self.received)?;
+        match self.slots {
+            Some(Slots { messages: most @ 2.., .. }) => writeln!(
+                f,
+                "messages   {} in {} slots of up to {most} ({} slots received{void})",
+                self.len, self.capacity, self.received
+            )?,
+            _ => writeln!(f, "messages   {} of {} ({} received{void})", self.len, self.capacity, self.received)?,
+        }
         for (role, peers) in [("sender", &self.senders), ("receiver", &self.receivers)] {
             match peers.as_slice() {
                 [] => writeln!(f, "{role:<10} none")?,
@@ -419,7 +440,7 @@ impl fmt::Display for Inspection {
             }
         }
         if let Some(slots) = self.slots {
-            let Slots { mode, reason, peers, writing, held, guarded } = slots;
+            let Slots { mode, reason, peers, writing, held, guarded, .. } = slots;
             writeln!(f, "slots      {writing} being written, {held} held by stalled peers, {guarded} under guard")?;
             writeln!(f, "publishing mode {mode}: {reason}")?;
             writeln!(f, "peers      at most {peers}")?;

@@ -29,7 +29,7 @@ compile_error!("ringway maps regions that may be larger than a 32-bit address sp
 /// The first word of every region, stored last by the creator: `RINGWAY` and a zero byte.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"RINGWAY\0");
 /// Of the format that this file describes.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// A single producer and a single consumer.
 pub(crate) const FLAVOR_SPSC: u64 = 1;
 /// Several of either, in any number of processes.
@@ -43,6 +43,8 @@ pub(crate) const FLAG_REFUSED: u64 = 2;
 pub(crate) const FLAG_STAY_OPEN: u64 = 4;
 /// Flag, SPSC: the blocks lie in a second file, which only its creator can write; the length of the region is of both.
 pub(crate) const FLAG_ONE_WAY: u64 = 8;
+/// Flag, MPMC: the messages of a batch share slots, see [`Slot`].
+pub(crate) const FLAG_PACKED: u64 = 16;
 
 /// Keeps two words from sharing a line, or a pair of lines that the prefetcher couples.
 pub(crate) const PADDING: usize = 128;
@@ -61,16 +63,16 @@ pub(crate) struct Header {
     pub(crate) version: u64,
     /// [`FLAVOR_SPSC`] or [`FLAVOR_MPMC`]
     pub(crate) flavor: u64,
-    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`], [`FLAG_ONE_WAY`]
+    /// [`FLAG_MEMBARRIER`], [`FLAG_REFUSED`], [`FLAG_STAY_OPEN`], [`FLAG_ONE_WAY`], [`FLAG_PACKED`]
     pub(crate) flags: u64,
-    /// Messages that fit; at least 1.
+    /// Messages that fit, at least; in a packed ring the number of slots. Not 0.
     pub(crate) capacity: u64,
     /// `size_of::<T>()`
     pub(crate) payload_size: u64,
     /// `align_of::<T>()`
     pub(crate) payload_align: u64,
     /// Bytes from one message of a block to the next, as [`stride`] computes it; of an MPMC ring, from one slot to the
-    /// next, as [`slot_size`] does.
+    /// next, as [`Slot::of`] does.
     pub(crate) stride: u64,
     /// Of the payload's schema.
     pub(crate) fingerprint: u64,
@@ -223,14 +225,6 @@ impl Flavor {
         }
     }
 
-    /// What the header's `stride` must be for this payload.
-    pub(crate) const fn stride(self, payload_size: usize) -> usize {
-        match self {
-            Self::Spsc => stride(payload_size),
-            Self::Mpmc => slot_size(payload_size),
-        }
-    }
-
     /// Offset of the record of peer `index`.
     pub(crate) const fn record_offset(self, index: usize) -> usize {
         let table = match self {
@@ -241,16 +235,76 @@ impl Flavor {
     }
 }
 
-/// Bytes of an MPMC slot before its payload: the word and the skip word.
+/// Bytes of an MPMC slot before its payload: the word and the skip word. So much is left free in each further line of a
+/// packed slot.
 pub(crate) const SLOT_HEADER: usize = 16;
+/// Lines of a packed slot: fewer make batches slower, more hardly faster (docs/PROTOCOL.md).
+const PACKED_LINES: usize = 8;
 /// Peer indexes are 12 bits wide, and the last one means nobody.
 pub(crate) const MPMC_PEERS_MAX: usize = 4095;
 /// Fewer slots cannot be told apart from the ones behind them.
 const MPMC_CAPACITY_MIN: u64 = 2;
 
-/// Bytes from one MPMC slot to the next: whole lines, so that no two messages share one.
-pub(crate) const fn slot_size(payload_size: usize) -> usize {
-    (SLOT_HEADER + payload_size).next_multiple_of(LINE)
+/// The slots of an MPMC ring: whole lines, so that no two of them share one.
+///
+/// A slot holds one message; in a packed ring, up to [`PACKED_LINES`] lines of messages that were sent in one batch, each line
+/// with as many as fit behind its first [`SLOT_HEADER`] bytes. Of the first line, these are the slot's words. The first word
+/// of another one means nothing: receivers store there in order to own the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// Bytes from one slot to the next.
+    pub(crate) size: usize,
+    /// Messages in a slot, at most.
+    pub(crate) messages: usize,
+}
+
+/// Messages in a slot, of whatever ring: six bits of its word count them.
+pub(crate) const SLOT_MESSAGES_MAX: usize = 1 << 6;
+const_assert!(PACKED_LINES * Slot::in_line(1) <= SLOT_MESSAGES_MAX);
+
+impl Slot {
+    /// The slot for a payload of `size` bytes; in a packed ring, if so small messages can be packed.
+    pub(crate) const fn of(size: usize, packed: bool) -> Self {
+        if packed && Self::packs(size) {
+            Self { size: PACKED_LINES * LINE, messages: PACKED_LINES * Self::in_line(size) }
+        } else {
+            Self { size: (SLOT_HEADER + size).next_multiple_of(LINE), messages: 1 }
+        }
+    }
+
+    /// Whether messages of `size` bytes can share a slot.
+    pub(crate) const fn packs(size: usize) -> bool {
+        size <= LINE - SLOT_HEADER
+    }
+
+    /// Bytes from one message of a line to the next.
+    const fn step(size: usize) -> usize {
+        stride(size).next_multiple_of(8)
+    }
+
+    /// Messages of `size` bytes in a line; at least 1, as a larger one begins in one, too.
+    pub(crate) const fn in_line(size: usize) -> usize {
+        let messages = (LINE - SLOT_HEADER) / Self::step(size);
+        if messages == 0 { 1 } else { messages }
+    }
+
+    /// Offset of message `index` from the beginning of the slot.
+    #[inline(always)]
+    pub(crate) const fn place(size: usize, index: usize) -> usize {
+        let in_line = Self::in_line(size);
+        SLOT_HEADER + index / in_line * LINE + index % in_line * Self::step(size)
+    }
+
+    /// [`Slot::place`] of the message behind the one at `place`.
+    #[inline(always)]
+    pub(crate) const fn place_behind(size: usize, place: usize) -> usize {
+        if Self::in_line(size) == 1 {
+            return place + LINE;
+        }
+        let next = place + Self::step(size);
+        let fits = next % LINE >= SLOT_HEADER && next % LINE + Self::step(size) <= LINE;
+        if fits { next } else { place / LINE * LINE + LINE + SLOT_HEADER }
+    }
 }
 
 /// Bytes from one message to the next within a block: a power of two up to 8, then whole words.
@@ -299,8 +353,10 @@ impl Block {
 pub(crate) struct Geometry {
     /// The kind of ring.
     pub(crate) flavor: Flavor,
-    /// Messages that fit. MPMC: a power of two.
+    /// Messages that fit; of a packed ring, slots. MPMC: a power of two.
     pub(crate) capacity: u64,
+    /// Whether messages share slots: [`FLAG_PACKED`].
+    pub(crate) packed: bool,
     /// Records in the peer table.
     pub(crate) peers: usize,
     /// Offset of the first block or slot.
@@ -319,8 +375,14 @@ impl Geometry {
         Some(Self { region_length, ..self })
     }
 
-    /// Lays out at least `capacity` messages of `payload_size` bytes; `peers` is for MPMC.
-    pub(crate) fn new(flavor: Flavor, capacity: u64, payload_size: usize, peers: usize) -> Result<Self, Error> {
+    /// Lays out at least `capacity` messages of `payload_size` bytes; `peers` and `packed` are for MPMC.
+    pub(crate) fn new(
+        flavor: Flavor,
+        capacity: u64,
+        payload_size: usize,
+        peers: usize,
+        packed: bool,
+    ) -> Result<Self, Error> {
         let invalid = |reason| Error::InvalidCapacity { capacity, payload_size, reason };
         if capacity == 0 {
             return Err(invalid("a channel holds at least 1 message"));
@@ -331,7 +393,7 @@ impl Geometry {
         } else {
             match flavor {
                 Flavor::Spsc => Self::spsc(capacity, payload_size),
-                Flavor::Mpmc => Self::mpmc(capacity, payload_size, peers),
+                Flavor::Mpmc => Self::mpmc(capacity, payload_size, peers, packed),
             }
         };
         layout.ok_or_else(|| invalid("the region would be larger than an address space"))
@@ -345,18 +407,35 @@ impl Geometry {
         let blocks = (usize::try_from(capacity).ok()? - 1).div_ceil(block.messages).checked_add(1)?;
         let end = blocks.checked_mul(block.size)?.checked_add(BLOCKS)?;
         let region_length = Self::region_length(end)?;
-        Some(Self { flavor: Flavor::Spsc, capacity, peers: SPSC_PEERS, start: BLOCKS, end, region_length })
+        Some(Self {
+            flavor: Flavor::Spsc,
+            capacity,
+            packed: false,
+            peers: SPSC_PEERS,
+            start: BLOCKS,
+            end,
+            region_length,
+        })
     }
 
     /// Message t lies in slot `t mod capacity`, and the capacity is a power of two.
-    fn mpmc(capacity: u64, payload_size: usize, peers: usize) -> Option<Self> {
+    fn mpmc(capacity: u64, payload_size: usize, peers: usize, packed: bool) -> Option<Self> {
         let capacity = capacity.checked_next_power_of_two()?.max(MPMC_CAPACITY_MIN);
         let slots = usize::try_from(capacity).ok()?;
         let start = MPMC_PEER_TABLE + peers * PEER_STRIDE;
-        let end = slots.checked_mul(slot_size(payload_size))?.checked_add(start)?;
+        let end = slots.checked_mul(Slot::of(payload_size, packed).size)?.checked_add(start)?;
         let redeliveries = slots.checked_mul(8)?;
         let region_length = Self::region_length(end.checked_add(redeliveries)?)?;
-        Some(Self { flavor: Flavor::Mpmc, capacity, peers, start, end, region_length })
+        let packed = packed && Slot::packs(payload_size);
+        Some(Self { flavor: Flavor::Mpmc, capacity, packed, peers, start, end, region_length })
+    }
+
+    /// What the header's `stride` must be for this payload.
+    pub(crate) const fn stride(&self, payload_size: usize) -> usize {
+        match self.flavor {
+            Flavor::Spsc => stride(payload_size),
+            Flavor::Mpmc => Slot::of(payload_size, self.packed).size,
+        }
     }
 
     /// The guard line, then whole pages.
@@ -370,7 +449,7 @@ mod tests {
     use super::*;
 
     fn spsc(capacity: u64, payload_size: usize) -> Result<Geometry, Error> {
-        Geometry::new(Flavor::Spsc, capacity, payload_size, 0)
+        Geometry::new(Flavor::Spsc, capacity, payload_size, 0, false)
     }
 
     #[test]
@@ -419,16 +498,38 @@ mod tests {
     #[test]
     fn slots_are_whole_lines_and_a_power_of_two() {
         for (size, slot) in [(0, 64), (1, 64), (8, 64), (48, 64), (49, 128), (112, 128), (113, 192), (4096, 4160)] {
-            assert_eq!(slot_size(size), slot, "payload of {size} bytes");
+            assert_eq!(Slot::of(size, false), Slot { size: slot, messages: 1 }, "payload of {size} bytes");
         }
         for (wanted, capacity) in [(1, 2), (2, 2), (3, 4), (64, 64), (65, 128), (1000, 1024)] {
-            let geometry = Geometry::new(Flavor::Mpmc, wanted, 48, 7).unwrap();
+            let geometry = Geometry::new(Flavor::Mpmc, wanted, 48, 7, false).unwrap();
             assert_eq!(geometry.capacity, capacity);
             assert_eq!((geometry.start % LINE, geometry.end - geometry.start), (0, capacity as usize * 64));
             assert!(geometry.region_length >= geometry.end + 8 * capacity as usize + PADDING);
         }
         for (capacity, size) in [(0, 8), (u64::MAX, 8), (1 << 62, 64), (2, isize::MAX as usize)] {
-            assert!(Geometry::new(Flavor::Mpmc, capacity, size, 4095).is_err(), "{capacity} x {size}");
+            for packed in [false, true] {
+                assert!(Geometry::new(Flavor::Mpmc, capacity, size, 4095, packed).is_err(), "{capacity} x {size}");
+            }
         }
+    }
+
+    #[test]
+    fn packed_slots_are_full_of_messages_that_do_not_overlap() {
+        for (size, messages) in [(0, 48), (1, 48), (4, 48), (8, 48), (9, 24), (16, 24), (24, 16), (25, 8), (48, 8)] {
+            let slot = Slot::of(size, true);
+            assert_eq!(slot, Slot { size: 512, messages }, "payload of {size} bytes");
+            let places: Vec<_> = (0..messages).map(|index| Slot::place(size, index)).collect();
+            assert!(places.windows(2).all(|two| two[0] + size.max(1) <= two[1]));
+            assert!(places.windows(2).all(|two| Slot::place_behind(size, two[0]) == two[1]));
+            assert!(places.iter().all(|place| place % 8 == 0 && place % LINE >= SLOT_HEADER));
+            assert!(places.iter().all(|place| place % LINE + size <= LINE));
+            assert_eq!(places.last().unwrap() / LINE, PACKED_LINES - 1);
+        }
+        for size in [49, 56, 64, 4096] {
+            assert_eq!(Slot::of(size, true), Slot::of(size, false), "payload of {size} bytes");
+            assert!(!Geometry::new(Flavor::Mpmc, 64, size, 7, true).unwrap().packed);
+        }
+        let (wide, narrow) = [true, false].map(|packed| Geometry::new(Flavor::Mpmc, 64, 8, 7, packed).unwrap()).into();
+        assert_eq!((wide.end - wide.start, narrow.end - narrow.start), (64 * 512, 64 * 64));
     }
 }

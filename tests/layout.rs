@@ -7,16 +7,16 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::process::id;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringway::spsc::Channel;
+use ringway::channel_of::{Channel, Flavor, Mpmc, Spsc};
 use ringway::{Options, Payload};
 
 /// A channel, and the bytes of its region.
-struct Region<T> {
-    channel: Channel<T>,
+struct Region<T, F: Flavor = Spsc> {
+    channel: Channel<T, F>,
     file: File,
 }
 
-impl<T: Payload> Region<T> {
+impl<T: Payload, F: Flavor> Region<T, F> {
     fn new(options: Options) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("ringway-layout-{}-{}", id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -62,7 +62,7 @@ fn the_header_page() {
     let schema = b"u64: size 8, align 8, fields 1\nself: u64 at 0, size 8\n";
     assert_eq!(region.bytes(0, 8), b"RINGWAY\0");
     let [version, flavor, flags, capacity, size, align, stride, fingerprint] = region.words(8);
-    assert_eq!([version, flavor, flags, capacity, size, align, stride], [1, 1, 0, 20, 8, 8, 8]);
+    assert_eq!([version, flavor, flags, capacity, size, align, stride], [2, 1, 0, 20, 8, 8, 8]);
     assert_eq!(fingerprint, 0xbb4d_88b5_fa31_cbea);
     assert_eq!(fingerprint, fnv1a(&schema[5..]), "from behind the first `: `");
     let [region_length, instance, peers, schema_length, checksum] = region.words(72);
@@ -81,7 +81,7 @@ fn the_header_page() {
 #[test]
 fn the_usage_word_of_a_file_is_not_part_of_the_checksum() {
     let path = format!("{}/ringway-layout-{}", env!("CARGO_TARGET_TMPDIR"), id());
-    let channel = Channel::<u64>::create(format!("file:{path}"), &Options::new()).unwrap();
+    let channel = Channel::<u64, Spsc>::create(format!("file:{path}"), &Options::new()).unwrap();
     let _tx = channel.sender().unwrap();
     let region = Region { channel, file: File::open(&path).unwrap() };
     fs::remove_file(&path).unwrap();
@@ -100,6 +100,10 @@ fn the_flags() {
     let [refused] = Region::<u64>::new(Options::new().membarrier(false)).words(24);
     assert!(flags <= 1, "bit 0, where the kernel has membarrier");
     assert_eq!(refused, 0);
+    let packed = || Options::new().membarrier(false).pack_batches(true);
+    assert_eq!(Region::<[u8; 48], Mpmc>::new(packed()).words(24), [16]);
+    assert_eq!(Region::<[u8; 49], Mpmc>::new(packed()).words(24), [0], "too large to be packed");
+    assert_eq!(Region::<u64, Spsc>::new(packed()).words(24), [0]);
 }
 
 #[test]
@@ -218,16 +222,74 @@ fn strides_and_lengths() {
     measures::<[u64; 128]>(1024, [12288, 1_040_384]);
 }
 
+/// The first slot behind the table of two peers.
+const SLOTS: u64 = 4864 + 2 * 128;
+
+/// A word of lap 0: phase FULL, `behind` messages behind number `first` of the slot.
+fn full(first: u64, behind: u64) -> u64 {
+    first << 10 | behind << 4 | 2
+}
+
+/// A ring of two slots.
+fn slots<T: Payload>(packed: bool) -> Region<T, Mpmc> {
+    Region::new(Options::new().capacity(2).peers(2).membarrier(false).pack_batches(packed))
+}
+
+#[test]
+fn the_slots() {
+    let region = slots::<u64>(false);
+    assert_eq!([region.words::<1>(32), region.words::<1>(56)], [[2], [64]], "capacity and stride");
+    let (tx, rx) = (region.channel.sender().unwrap(), region.channel.receiver().unwrap());
+    region.is_zero(SLOTS, region.length());
+    tx.send_slice(&[7, 8]).unwrap();
+    assert_eq!(region.words::<8>(SLOTS), [full(0, 0), 0, 7, 0, 0, 0, 0, 0]);
+    assert_eq!(region.words::<8>(SLOTS + 64), [full(0, 0), 0, 8, 0, 0, 0, 0, 0]);
+    assert_eq!([region.words::<1>(4352), region.words::<1>(4480)], [[2], [0]], "tail and head");
+    rx.recv().unwrap();
+    assert_eq!(region.words::<3>(SLOTS), [1 << 16, 0, 7], "free in lap 1");
+    let guard = rx.recv_guard().unwrap();
+    assert_eq!(region.words::<3>(SLOTS + 64), [1 << 4 | 4, 0, 8], "read by peer 1");
+    drop(guard);
+    assert_eq!(region.words::<3>(SLOTS + 64), [4095 << 4 | 4, 0, 8], "read by nobody");
+    rx.recv().unwrap();
+    assert_eq!(region.words::<2>(SLOTS + 128), [0, 1 << 16 | 1], "delivered once before, for lap 1");
+}
+
+#[test]
+fn the_slots_of_a_packed_ring() {
+    let region = slots::<u64>(true);
+    assert_eq!([region.words::<1>(32), region.words::<1>(56)], [[2], [512]], "capacity and stride");
+    let (tx, rx) = (region.channel.sender().unwrap(), region.channel.receiver().unwrap());
+    tx.send_slice(&std::array::from_fn::<_, 50, _>(|number| 100 + number as u64)).unwrap();
+    assert_eq!(region.words::<8>(SLOTS), [full(0, 47), 0, 100, 101, 102, 103, 104, 105]);
+    assert_eq!(region.words::<8>(SLOTS + 64), [0, 0, 106, 107, 108, 109, 110, 111]);
+    assert_eq!(region.words::<8>(SLOTS + 448), [0, 0, 142, 143, 144, 145, 146, 147]);
+    assert_eq!(region.words::<8>(SLOTS + 512), [full(0, 1), 0, 148, 149, 0, 0, 0, 0]);
+    region.is_zero(SLOTS + 576, region.length());
+    assert_eq!([region.words::<1>(4352), region.words::<1>(4480)], [[2], [0]], "tail and head");
+    rx.recv().unwrap();
+    assert_eq!(region.words::<1>(SLOTS), [full(1, 46)]);
+    assert_eq!(rx.recv_slice(&mut [0; 48]), Ok(48));
+    assert_eq!([region.words::<1>(SLOTS), region.words::<1>(SLOTS + 512)], [[1 << 16], [full(1, 0)]]);
+    assert_eq!([region.words::<1>(4352), region.words::<1>(4480)], [[2], [1]], "tail and head");
+
+    let region = slots::<[u8; 20]>(true);
+    region.channel.sender().unwrap().send_slice(&[[1; 20], [2; 20], [3; 20]]).unwrap();
+    let line = |first: &[u8], second: &[u8]| [first, &[0; 4], second, &[0; 4]].concat();
+    assert_eq!(region.bytes(SLOTS + 16, 48), line(&[1; 20], &[2; 20]));
+    assert_eq!(region.bytes(SLOTS + 80, 48), line(&[3; 20], &[0; 20]));
+}
+
 /// The locks that the kernel knows on the region's file: shared or exclusive, and the byte.
 ///
 /// Its list may skip a line while somebody else takes a lock on another file, so it has to say the same twice.
-fn locks<T>(region: &Region<T>) -> Vec<(String, u64)> {
+fn locks<T: Payload>(region: &Region<T>) -> Vec<(String, u64)> {
     let looks = (0..1000).map(|_| (listed_locks(region), listed_locks(region)));
     let (locks, _) = looks.into_iter().find(|(first, second)| first == second).expect("a moment's quiet");
     locks
 }
 
-fn listed_locks<T>(region: &Region<T>) -> Vec<(String, u64)> {
+fn listed_locks<T: Payload>(region: &Region<T>) -> Vec<(String, u64)> {
     let metadata = region.file.metadata().unwrap();
     let device = metadata.dev();
     let file = format!("{:02x}:{:02x}:{}", rustix::fs::major(device), rustix::fs::minor(device), metadata.ino());
@@ -255,7 +317,7 @@ fn the_locks() {
     assert_eq!(locks(&region), [read(1_048_574), write(1_048_576)]);
     let rx = region.channel.receiver().unwrap();
     assert_eq!(locks(&region), [read(1_048_574), write(1_048_576), write(1_048_577)]);
-    let other = Channel::<u64>::attach(region.channel.name().unwrap(), &Options::new()).unwrap();
+    let other = Channel::<u64, Spsc>::attach(region.channel.name().unwrap(), &Options::new()).unwrap();
     assert_eq!(locks(&region).len(), 4);
     drop((tx, rx, other));
     assert_eq!(locks(&region), [read(1_048_574)]);

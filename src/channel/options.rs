@@ -43,6 +43,7 @@ impl Options {
                 peers: 1024,
                 stay_open: false,
                 one_way: false,
+                packed: false,
             },
             wait: Wait::default(),
             replace_dead: false,
@@ -354,6 +355,36 @@ impl Options {
     /// ```
     pub fn peers(mut self, peers: usize) -> Self {
         self.creation.peers = peers;
+        self
+    }
+
+    /// MPMC: whether up to 48 small messages of one batch share a slot, so that sending and receiving them takes one locked
+    /// instruction each; looked at by creators only. Default `false`.
+    ///
+    /// [`send_slice`](crate::mpmc::Sender::send_slice) and [`recv_slice`](crate::mpmc::Receiver::recv_slice) are two to three
+    /// times as fast with it, single messages as fast as without. It is for messages of up to 48 bytes (48 messages a slot of
+    /// up to 8 bytes each, 24 of 16, 16 of 24, 8 of more); with larger ones it changes nothing.
+    ///
+    /// * The capacity counts slots of 512 bytes. Single messages take one each, so it is the least that fits: there may be up to
+    ///   48 times as many messages in the channel, which [`len`](crate::mpmc::Sender::len) counts.
+    /// * Messages cannot be received under a guard: that fails with [`Fault::Packed`](crate::Fault::Packed).
+    /// * All that peers of one flavor promise each other stays: order, and that no message is lost or comes twice. Still nothing
+    ///   is atomic about a batch: its messages may go to several receivers. A sender that is killed has sent whole slots.
+    ///
+    /// # Examples
+    /// ```
+    /// use ringway::{Options, mpmc::Channel};
+    ///
+    /// let channel = Channel::<u64>::anonymous(&Options::new().capacity(64).pack_batches(true))?;
+    /// let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    /// tx.send_slice(&[7; 1000])?; // in 21 slots
+    /// assert_eq!((tx.len(), tx.is_full()), (1000, false));
+    /// let mut messages = [0; 32];
+    /// assert_eq!(rx.recv_slice(&mut messages)?, 32);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pack_batches(mut self, pack: bool) -> Self {
+        self.creation.packed = pack;
         self
     }
 

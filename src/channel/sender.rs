@@ -200,15 +200,15 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     /// What follows a first attempt that failed. [`Cause::Full`] means that the deadline passed.
     fn wait_if_full(&self, message: &T, error: PushError, deadline: Option<Instant>) -> Result<(), Cause> {
         match self.cause(error) {
-            Cause::Full => self.wait_for_room(message, deadline),
+            Cause::Full => self.wait_for_room(deadline, || self.push(message)),
             cause => Err(cause),
         }
     }
 
     #[inline(never)]
-    fn wait_for_room(&self, message: &T, deadline: Option<Instant>) -> Result<(), Cause> {
-        let attempt = || match self.push(message) {
-            Ok(()) => Some(Ok(())),
+    fn wait_for_room<R>(&self, deadline: Option<Instant>, push: impl Fn() -> Result<R, PushError>) -> Result<R, Cause> {
+        let attempt = || match push() {
+            Ok(sent) => Some(Ok(sent)),
             Err(PushError::Full) => None,
             Err(PushError::Closed) => Some(Err(Cause::Disconnected)),
             Err(PushError::Fault(fault)) => Some(Err(Cause::Fault(fault))),
@@ -270,8 +270,9 @@ impl<T: Payload, F: Flavor> Sender<T, F> {
     {
         let mut sent = 0;
         while sent < messages.len() {
-            sent += match self.attempt_slice(&messages[sent..]) {
-                Err(Cause::Full) => self.wait_for_room(&messages[sent], None).map(|()| 1),
+            let rest = &messages[sent..];
+            sent += match self.attempt_slice(rest) {
+                Err(Cause::Full) => self.wait_for_room(None, || self.ring.push_slice(rest, &*self.endpoint)),
                 result => result,
             }
             .map_err(|cause| match cause {
@@ -354,7 +355,8 @@ impl<T, F: Flavor> Sender<T, F> {
     /// # Ok::<(), ringway::Error>(())
     /// ```
     pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
+        // What cannot be right counts as full.
+        self.endpoint.check().is_ok() && self.ring.is_full().unwrap_or(true)
     }
 
     /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.

@@ -41,8 +41,6 @@ pub(crate) struct Mode {
 }
 
 impl Mode {
-    const ALL: u64 = layout::FLAG_MEMBARRIER | layout::FLAG_REFUSED | layout::FLAG_STAY_OPEN | layout::FLAG_ONE_WAY;
-
     fn flags(self) -> u64 {
         let flag = |set, flag| if set { flag } else { 0 };
         flag(self.barrier == Barrier::Membarrier, layout::FLAG_MEMBARRIER)
@@ -64,6 +62,13 @@ impl Mode {
     }
 }
 
+/// All flags of a header.
+const FLAGS: u64 = layout::FLAG_MEMBARRIER
+    | layout::FLAG_REFUSED
+    | layout::FLAG_STAY_OPEN
+    | layout::FLAG_ONE_WAY
+    | layout::FLAG_PACKED;
+
 /// The header page, in words.
 pub(crate) type Page = [u64; PAGE / 8];
 
@@ -78,11 +83,11 @@ pub(super) fn compose(request: &Request, geometry: &Geometry, mode: Mode) -> Res
         magic: layout::MAGIC,
         version: layout::VERSION,
         flavor: request.flavor.code(),
-        flags: mode.flags(),
+        flags: mode.flags() | if geometry.packed { layout::FLAG_PACKED } else { 0 },
         capacity: geometry.capacity,
         payload_size: request.payload_size as u64,
         payload_align: request.payload_align as u64,
-        stride: request.flavor.stride(request.payload_size) as u64,
+        stride: geometry.stride(request.payload_size) as u64,
         fingerprint: request.schema.fingerprint(),
         region_length: geometry.region_length as u64,
         instance: u64::from_le_bytes(instance),
@@ -136,8 +141,8 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
     let Some(flavor) = Flavor::of(header.flavor) else {
         return damaged("flavor", layout::FLAVOR_MPMC, header.flavor);
     };
-    if header.flags & !Mode::ALL != 0 {
-        return damaged("flags", header.flags & Mode::ALL, header.flags);
+    if header.flags & !FLAGS != 0 {
+        return damaged("flags", header.flags & FLAGS, header.flags);
     }
     let contradiction = layout::FLAG_MEMBARRIER | layout::FLAG_REFUSED;
     if header.flags & contradiction == contradiction {
@@ -165,13 +170,16 @@ pub(crate) fn read_header(store: &dyn Store) -> Result<(HeaderPage, Geometry), E
     if !peers.contains(&(header.peers as usize)) {
         return damaged("number of peers", *peers.end() as u64, header.peers);
     }
-    let geometry = Geometry::new(flavor, header.capacity, header.payload_size as usize, header.peers as usize);
-    let geometry = match geometry {
+    let (payload_size, packed) = (header.payload_size as usize, header.flags & layout::FLAG_PACKED != 0);
+    let geometry = match Geometry::new(flavor, header.capacity, payload_size, header.peers as usize, packed) {
+        Ok(geometry) if geometry.packed != packed => {
+            return damaged("flags", header.flags & !layout::FLAG_PACKED, header.flags);
+        }
         Ok(geometry) if geometry.capacity == header.capacity => geometry,
         Ok(geometry) => return damaged("capacity", geometry.capacity, header.capacity),
         Err(_) => return damaged("capacity", 1, header.capacity),
     };
-    let stride = flavor.stride(header.payload_size as usize) as u64;
+    let stride = geometry.stride(payload_size) as u64;
     if header.stride != stride {
         return damaged("stride", stride, header.stride);
     }

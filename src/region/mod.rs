@@ -59,6 +59,8 @@ pub(crate) struct Creation {
     pub(crate) stay_open: bool,
     /// See [`Mode::one_way`].
     pub(crate) one_way: bool,
+    /// MPMC: whether small messages of a batch share slots.
+    pub(crate) packed: bool,
 }
 
 impl Creation {
@@ -67,7 +69,7 @@ impl Creation {
         if request.flavor == Flavor::Mpmc && !(2..=most).contains(&peers) {
             return Err(Error::InvalidPeers { peers, most });
         }
-        Geometry::new(request.flavor, self.capacity, request.payload_size, self.peers)
+        Geometry::new(request.flavor, self.capacity, request.payload_size, self.peers, self.packed)
     }
 
     fn mode(&self) -> Mode {

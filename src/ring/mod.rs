@@ -89,6 +89,9 @@ pub(crate) trait Produce<T>: Sized {
     /// Messages in the ring.
     fn len(&self) -> Result<u64, Fault>;
 
+    /// Whether there is no room for a message.
+    fn is_full(&self) -> Result<bool, Fault>;
+
     /// Whether everything that was sent was taken for good.
     fn is_drained(&self) -> Result<bool, Fault> {
         Ok(self.len()? == 0)
@@ -123,6 +126,9 @@ pub(crate) trait Consume<T>: Sized {
 
     /// Messages in the ring.
     fn len(&self) -> Result<u64, Fault>;
+
+    /// Whether there is no room for a message.
+    fn is_full(&self) -> Result<bool, Fault>;
 
     /// Takes back what dead peers left behind; says whether no message can come of what others have taken.
     fn recover(&self, peers: &impl Peers) -> bool;

@@ -45,6 +45,7 @@ const MPMC_PEERS: u64 = 4864;
 /// Of the flags.
 const STAY_OPEN: u64 = 4;
 const ONE_WAY: u64 = 8;
+const PACKED: u64 = 16;
 
 /// The first page of a region.
 pub(crate) type Page = [u8; PAGE as usize];
@@ -144,7 +145,7 @@ fn every_word_of_it_is_checked<F: Flavor>(subject: &Subject<F>) {
             let context = format!("offset {offset}, {value} for {honest}: {error:?}");
             match (offset, &error) {
                 (MAGIC, Error::NotARegion { .. }) => says(&error, &["begins with", "choose another name"]),
-                (VERSION, Error::VersionMismatch { expected: 1, found, .. }) => assert_eq!(*found, value, "{context}"),
+                (VERSION, Error::VersionMismatch { expected: 2, found, .. }) => assert_eq!(*found, value, "{context}"),
                 (FLAVOR.., Error::Damaged { expected, found, .. }) => assert_ne!(expected, found, "{context}"),
                 _ => panic!("{context}"),
             }
@@ -179,7 +180,8 @@ fn what_contradicts_in_it_is_named(subject: &Subject<Spsc>) {
     let cases = [
         (FLAVOR, 0, "flavor"),
         (FLAVOR, 3, "flavor"),
-        (FLAGS, 16, "flags"),
+        (FLAGS, PACKED, "flags"),
+        (FLAGS, 32, "flags"),
         (FLAGS, u64::MAX, "flags"),
         (CAPACITY, 0, "capacity"),
         (CAPACITY, u64::MAX, "capacity"),
@@ -225,6 +227,7 @@ pub(crate) fn every_contradiction_is_named(
     put(&forged(honest, &[(FLAGS, flags ^ STAY_OPEN)]));
     attach().unwrap();
     let full = (MPMC_PEERS + 4095 * 128 + 64 * (64 + 8) + 128_u64).next_multiple_of(PAGE);
+    let packed = (MPMC_PEERS + peers * 128 + 64 * (512 + 8) + 128).next_multiple_of(PAGE);
     let cases: &[(&[_], _, _, _)] = &[
         (&[(CAPACITY, 0)], "capacity", 1, 0),
         (&[(CAPACITY, 1)], "capacity", 2, 1),
@@ -239,6 +242,10 @@ pub(crate) fn every_contradiction_is_named(
         // A barrier that is used and was refused.
         (&[(FLAGS, flags | 3)], "flags", (flags | 3) & !2, flags | 3),
         (&[(FLAVOR, 1)], "number of peers", 2, peers),
+        // Messages that share slots need larger ones, and so there is not memory enough for them.
+        (&[(FLAGS, flags | PACKED)], "stride", 512, 64),
+        (&[(FLAGS, flags | PACKED), (STRIDE, 512)], "region length", packed, length),
+        (&[(FLAGS, flags | PACKED), (STRIDE, 512), (REGION_LENGTH, packed)], "the length of its file", packed, length),
         // What it would be in an SPSC region.
         (&[(STRIDE, 16)], "stride", 64, 16),
     ];
@@ -257,12 +264,12 @@ pub(crate) fn every_contradiction_is_named(
 
 fn a_region_of_another_version_or_flavor_says_so() {
     let subject = Subject::<Spsc>::new();
-    subject.with(VERSION, 2, |subject| {
+    subject.with(VERSION, 3, |subject| {
         assert_refused!(
             subject.attach(),
-            Error::VersionMismatch { expected: 1, found: 2, .. },
-            "version 2",
-            "speaks 1",
+            Error::VersionMismatch { expected: 2, found: 3, .. },
+            "version 3",
+            "speaks 2",
             "update"
         );
     });

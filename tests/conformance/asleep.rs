@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::flavor::Kind;
 use crate::hostile::{RECEIVER_EVENT, SENDER_EVENT};
-use crate::setup::{Open, Setup, waiting};
+use crate::setup::{Open, Setup, send_each, waiting};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const ALONE: &[Behaviour] =
@@ -183,7 +183,7 @@ fn a_sleeper_is_woken_through_another_mapping<F: Kind>(setup: Setup) {
     let (message, rx) = receiver.join().unwrap();
     assert_eq!(message, Ok(1));
 
-    tx.send_slice(&[2, 3]).unwrap();
+    send_each(&tx, &[2, 3]);
     let sender = waiting(setup.wait, move || tx.send(4));
     wake(SENDER_EVENT);
     assert_eq!(rx.iter().collect::<Vec<_>>(), [2, 3, 4]);
@@ -203,6 +203,6 @@ fn a_sleeper_uses_no_cpu<F: Kind>(setup: Setup) {
         assert!(used < elapsed / 4, "{name} used {used:?} of {elapsed:?}");
     };
     share("recv", &|| assert!(rx.recv_timeout(10 * MOMENT).is_err()));
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
     share("send", &|| assert!(tx.send_timeout(2, 10 * MOMENT).is_err()));
 }

@@ -9,7 +9,7 @@ use ringway::{Error, PeerState, RecvTimeoutError, Role, SendTimeoutError, TryRec
 
 use crate::flavor::Kind;
 use crate::message::{Message, for_every_message, numbered};
-use crate::setup::Setup;
+use crate::setup::{Setup, send_each};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
@@ -116,7 +116,7 @@ fn fill<T: Message, F: Kind>(setup: Setup) {
 
 fn a_failed_send_hands_the_message_back<F: Kind>(setup: Setup) {
     let (tx, rx) = setup.ends::<u64, F>(2);
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
 
     let full = tx.try_send(2).unwrap_err();
     assert!(full.is_full() && !full.is_disconnected());

@@ -8,8 +8,9 @@ use crate::random::Random;
 use crate::setup::Setup;
 use crate::{Behaviour, behaviours};
 
+pub(crate) const FILLING: &[Behaviour] = behaviours![as_many_as_fit_are_sent];
+
 pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
-    as_many_as_fit_are_sent,
     as_many_as_are_there_are_received,
     slices_of_all_lengths_cross_the_wrap,
     an_empty_slice_does_nothing,

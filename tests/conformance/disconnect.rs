@@ -7,7 +7,7 @@ use ringway::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeou
 
 use crate::flavor::Kind;
 use crate::message::numbered;
-use crate::setup::{Setup, waiting};
+use crate::setup::{Setup, send_each, waiting};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![
@@ -183,7 +183,7 @@ fn every_waiting_send_ends_with_the_receiver<F: Kind>(setup: Setup) {
     ];
     let open = setup.open::<u64, F>(2);
     let mut tx = open.sender();
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
     for way in ways {
         let rx = open.receiver();
         let (as_promised, back) = ended_by(setup, tx, way, || drop(rx));
@@ -198,10 +198,11 @@ fn every_waiting_send_ends_with_the_receiver<F: Kind>(setup: Setup) {
         while tx_is_behind(&rx) {}
         drop(rx);
     };
-    let (result, tx) = ended_by(setup, tx, |tx| tx.send_slice(&[2, 3]), take_one_and_go);
-    assert!(is_disconnected_after(1, &result.unwrap_err()));
+    let fit = setup.messages_a_place::<u64, F>();
+    let (result, tx) = ended_by(setup, (tx, fit), |(tx, fit)| tx.send_slice(&vec![2; fit + 1]), take_one_and_go);
+    assert!(is_disconnected_after(fit, &result.unwrap_err()));
     drop(tx);
-    assert_eq!(open.receiver().iter().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(open.receiver().iter().collect::<Vec<_>>(), [&[1][..], &vec![2; fit]].concat());
 }
 
 /// Whether the sender has not yet filled the place that the receiver made.
@@ -245,7 +246,7 @@ fn a_channel_that_stays_open_has_no_end<F: Kind>(setup: Setup) {
     }
     drop(rx);
     let tx = open.sender();
-    tx.send_slice(&[3, 4]).unwrap();
+    send_each(&tx, &[3, 4]);
     assert_eq!(tx.try_send(5), Err(TrySendError::Full(5)));
     assert_eq!(tx.send_timeout(5, MOMENT), Err(SendTimeoutError::Timeout(5)));
     assert_eq!(open.receiver().try_iter().collect::<Vec<_>>(), [3, 4]);
@@ -260,7 +261,7 @@ fn a_channel_that_stays_open_waits_for_the_next_peer<F: Kind>(setup: Setup) {
     assert_eq!(receiver.join().unwrap(), Ok(1));
 
     let tx = open.sender();
-    tx.send_slice(&[2, 3]).unwrap();
+    send_each(&tx, &[2, 3]);
     let sender = waiting(setup.wait, move || tx.send(4));
     let rx = open.receiver();
     assert_eq!([rx.recv(), rx.recv(), rx.recv()], [Ok(2), Ok(3), Ok(4)]);

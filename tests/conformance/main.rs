@@ -90,10 +90,22 @@ struct Suite {
     behaviours: &'static [Behaviour],
     is_tried: fn(Setup) -> bool,
     starts_processes: bool,
+    /// Whether they are tried in packed rings, too.
+    packs: bool,
 }
 
 const fn suite(behaviours: &'static [Behaviour], is_tried: fn(Setup) -> bool) -> Suite {
-    Suite { behaviours, is_tried, starts_processes: false }
+    Suite { behaviours, is_tried, starts_processes: false, packs: true }
+}
+
+/// For behaviours of messages under guard, which packed rings have not, and of how much a batch fills.
+const fn unpacked(behaviours: &'static [Behaviour], is_tried: fn(Setup) -> bool) -> Suite {
+    Suite { packs: false, ..suite(behaviours, is_tried) }
+}
+
+/// For behaviours that start processes.
+const fn with_processes(behaviours: &'static [Behaviour], is_tried: fn(Setup) -> bool) -> Suite {
+    Suite { starts_processes: true, ..suite(behaviours, is_tried) }
 }
 
 fn always(_: Setup) -> bool {
@@ -136,10 +148,11 @@ fn that_sleeps(setup: Setup) -> bool {
     setup.wait != Wait::Spin && with_a_file(setup)
 }
 
-const SUITES: [Suite; 29] = [
+const SUITES: [Suite; 34] = [
     suite(basics::ROLES, once),
     suite(basics::IMMEDIATE, once),
     suite(batch::IMMEDIATE, once),
+    unpacked(batch::FILLING, once),
     suite(disconnect::IMMEDIATE, once),
     suite(model::IMMEDIATE, once),
     suite(hostile::IMMEDIATE, |setup| once(setup) && with_a_file(setup)),
@@ -151,21 +164,25 @@ const SUITES: [Suite; 29] = [
     suite(threads::WAITING, always),
     suite(mpmc::peers::IMMEDIATE, once),
     suite(mpmc::peers::WAITING, always),
-    suite(mpmc::guards::IMMEDIATE, once),
-    suite(mpmc::guards::WAITING, always),
+    unpacked(mpmc::guards::IMMEDIATE, once),
+    unpacked(mpmc::guards::WAITING, always),
     suite(mpmc::model::IMMEDIATE, once),
+    unpacked(mpmc::model::GUARDED, once),
     suite(mpmc::hostile::IMMEDIATE, |setup| once(setup) && with_a_file(setup)),
+    unpacked(mpmc::hostile::GUARDED, |setup| once(setup) && with_a_file(setup)),
+    suite(mpmc::packing::IMMEDIATE, once),
+    suite(mpmc::packing::FORGED, |setup| once(setup) && with_a_file(setup)),
     suite(mpmc::hostile::WAITING, with_a_file),
     suite(mpmc::shapes::WAITING, always),
     suite(mpmc::shapes::CROWDED, |setup| once(setup) && setup.backing == Backing::Memfd),
     suite(mpmc::shapes::LARGE, in_one_memfd),
     suite(mpmc::shapes::ALL, |setup| in_one_memfd(setup) && env::var_os("RINGWAY_SOAK").is_some()),
     suite(mpmc::peers::LARGE, in_one_memfd),
-    Suite { behaviours: mpmc::crowd::WAITING, is_tried: in_a_crowd, starts_processes: true },
+    Suite { packs: false, ..with_processes(mpmc::crowd::WAITING, in_a_crowd) }, // Its messages are too large.
     suite(asleep::ALONE, that_sleeps),
-    suite(asleep::GUARDED, that_sleeps),
+    unpacked(asleep::GUARDED, that_sleeps),
     suite(asleep::OBSERVED, that_sleeps),
-    Suite { behaviours: processes::WAITING, is_tried: that_is_reached, starts_processes: true },
+    with_processes(processes::WAITING, that_is_reached),
 ];
 
 fn trial(flavor: &str, name: &str, run: fn(Setup), setup: Setup, alone: bool) -> Trial {
@@ -190,6 +207,9 @@ fn trials() -> Vec<Trial> {
                 let tried = of_flavors.into_iter().filter_map(|(flavor, run)| Some((flavor, (*run)?)));
                 let tried = tried.filter(|(flavor, _)| setup.backing.carries(flavor));
                 trials.extend(tried.map(|(flavor, run)| trial(flavor, name, run, setup, suite.starts_processes)));
+                if let (Some(run), Some(packed), true) = (mpmc, setup.with_packing(), suite.packs) {
+                    trials.push(trial(Mpmc::NAME, name, *run, packed, suite.starts_processes));
+                }
             }
         }
     }

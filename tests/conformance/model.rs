@@ -9,7 +9,7 @@ use ringway::{RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySe
 use crate::flavor::Kind;
 use crate::message::{Message, Trade, numbered};
 use crate::random::Random;
-use crate::setup::{Open, Setup};
+use crate::setup::{Open, Places, Setup};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![random_operations_do_what_a_deque_does];
@@ -75,7 +75,7 @@ impl<H> End<H> {
 /// The channel, and what must be in it.
 struct Pair<T, F: Flavor> {
     open: Open<T, F>,
-    capacity: usize,
+    places: Places,
     tx: End<Sender<T, F>>,
     rx: End<Receiver<T, F>>,
     model: VecDeque<T>,
@@ -94,12 +94,15 @@ impl<T: Message, F: Flavor> Pair<T, F> {
         for len in [self.tx.handle.as_ref().map(Sender::len), self.rx.handle.as_ref().map(Receiver::len)] {
             assert_eq!(len.unwrap_or(self.model.len()), self.model.len());
         }
+        for full in [self.tx.handle.as_ref().map(Sender::is_full), self.rx.handle.as_ref().map(Receiver::is_full)] {
+            assert_eq!(full.unwrap_or(self.places.is_full()), self.places.is_full());
+        }
     }
 
     fn send(&mut self, operation: Operation) {
         let Some(tx) = &self.tx.handle else { return };
         let message = T::number(self.next);
-        let room = self.capacity - self.model.len();
+        let room = self.places.room();
         let sent = match operation {
             Operation::TrySend => {
                 let expected = match room {
@@ -139,6 +142,7 @@ impl<T: Message, F: Flavor> Pair<T, F> {
             }
             _ => 0,
         };
+        self.places.fill(sent);
         self.model.extend(numbered::<T>(self.next..self.next + sent as u64));
         self.next += sent as u64;
     }
@@ -180,7 +184,9 @@ impl<T: Message, F: Flavor> Pair<T, F> {
             }
             _ => 0,
         };
-        self.model.drain(..taken.min(self.model.len()));
+        let taken = taken.min(self.model.len());
+        self.places.empty(taken);
+        self.model.drain(..taken);
     }
 }
 
@@ -199,7 +205,7 @@ fn compare<T: Message, F: Kind>(setup: Setup, capacity: usize, seed: u64) {
     let mut random = Random::new(seed << 32 | capacity as u64);
     let mut pair = Pair::<T, F> {
         open: setup.open(capacity),
-        capacity,
+        places: Places::new(capacity, setup.messages_a_place::<T, F>()),
         tx: End::new(),
         rx: End::new(),
         model: VecDeque::new(),
@@ -207,7 +213,7 @@ fn compare<T: Message, F: Kind>(setup: Setup, capacity: usize, seed: u64) {
     };
     let mut history = History { of: std::any::type_name::<T>(), capacity, seed, operations: Vec::new() };
     for _ in 0..500 {
-        let operation = Operation::random(&mut random, capacity);
+        let operation = Operation::random(&mut random, capacity * setup.messages_a_place::<T, F>());
         history.operations.push(operation);
         pair.apply(operation);
     }

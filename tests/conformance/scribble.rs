@@ -14,7 +14,7 @@ use zerocopy::{Immutable, IntoBytes, TryFromBytes};
 
 use crate::flavor::Kind;
 use crate::hostile::{BLOCKS, HEAD, MPMC_PEERS, PEERS, RECEIVER_EVENT, SENDER_EVENT, TAIL, forge, read};
-use crate::mpmc::hostile::{SLOT, SLOTS, forged_skips, forged_words};
+use crate::mpmc::hostile::{SLOTS, forged_skips, forged_words, slot_size};
 use crate::random::Random;
 use crate::setup::{Open, Setup};
 use crate::{Behaviour, behaviours};
@@ -43,14 +43,15 @@ trait Target: Kind + Sized {
     const CAPACITY: usize;
     /// From here on, peers write, in all of ...
     const SHARED: u64;
+
     /// ... this, and what is before the ring.
-    const RING: Range<u64>;
+    fn ring(setup: Setup) -> Range<u64>;
 
     /// Words that peers write, but for those of the ring.
     fn words() -> Vec<u64>;
 
     /// Words of the ring that are no payload, each with what a forger may find worth writing there.
-    fn ring_words(random: &mut Random) -> Vec<(u64, Vec<u64>)>;
+    fn ring_words(setup: Setup, random: &mut Random) -> Vec<(u64, Vec<u64>)>;
 
     /// Whatever only this flavor has.
     fn look_around(tx: Option<&Sender<Message, Self>>, rx: Option<&Receiver<Message, Self>>);
@@ -59,16 +60,19 @@ trait Target: Kind + Sized {
 impl Target for Spsc {
     const CAPACITY: usize = CAPACITY;
     const SHARED: u64 = PEERS;
+
     /// The blocks of such messages: ceil(19 / 3) + 1 of 64 bytes.
-    const RING: Range<u64> = BLOCKS..BLOCKS + 8 * 64;
+    fn ring(_: Setup) -> Range<u64> {
+        BLOCKS..BLOCKS + 8 * 64
+    }
 
     fn words() -> Vec<u64> {
         let records = [0, 8, 16, 24].into_iter().flat_map(|field| [PEERS + field, PEERS + 128 + field]);
         [TAIL, HEAD, RECEIVER_EVENT, SENDER_EVENT].into_iter().chain(records).collect()
     }
 
-    fn ring_words(_: &mut Random) -> Vec<(u64, Vec<u64>)> {
-        Self::RING.step_by(64).map(|count| (count, vec![])).collect()
+    fn ring_words(setup: Setup, _: &mut Random) -> Vec<(u64, Vec<u64>)> {
+        Self::ring(setup).step_by(64).map(|count| (count, vec![])).collect()
     }
 
     fn look_around(tx: Option<&Sender<Message, Self>>, rx: Option<&Receiver<Message, Self>>) {
@@ -79,8 +83,11 @@ impl Target for Spsc {
 impl Target for Mpmc {
     const CAPACITY: usize = 4;
     const SHARED: u64 = TAIL;
+
     /// The slots, then the redelivery words.
-    const RING: Range<u64> = SLOTS..SLOTS + 4 * SLOT + 4 * 8;
+    fn ring(setup: Setup) -> Range<u64> {
+        SLOTS..SLOTS + 4 * slot_size(setup) + 4 * 8
+    }
 
     fn words() -> Vec<u64> {
         let (guarded, orphaned) = (HEAD + 8, HEAD + 16);
@@ -91,11 +98,11 @@ impl Target for Mpmc {
         lines.into_iter().chain(rolls).chain(records).collect()
     }
 
-    fn ring_words(random: &mut Random) -> Vec<(u64, Vec<u64>)> {
-        let slots = (0..4).map(|slot| SLOTS + slot * SLOT);
+    fn ring_words(setup: Setup, random: &mut Random) -> Vec<(u64, Vec<u64>)> {
+        let slots = (0..4).map(|slot| SLOTS + slot * slot_size(setup));
         let mut words: Vec<_> =
             slots.flat_map(|slot| [(slot, forged_words(random)), (slot + 8, forged_skips(random))]).collect();
-        words.extend((0..4).map(|slot| (SLOTS + 4 * SLOT + 8 * slot, vec![6 << 16 | 0xFFFF, 1 << 63])));
+        words.extend((0..4).map(|slot| (SLOTS + 4 * slot_size(setup) + 8 * slot, vec![6 << 16 | 0xFFFF, 1 << 63])));
         words
     }
 
@@ -118,78 +125,80 @@ fn options<F: Target>(setup: Setup) -> Options {
 }
 
 /// Makes every call that `tx` has. None waits for longer than a moment.
-fn work_as_sender<F: Target>(tx: &Sender<Message, F>) {
+fn work_as_sender<F: Target>(setup: Setup, tx: &Sender<Message, F>) {
     let _ = tx.try_send(MESSAGE);
     let _ = tx.send_timeout(MESSAGE, MOMENT);
     assert!(tx.try_send_slice(&[MESSAGE; 2 * CAPACITY]).unwrap_or(0) <= 2 * CAPACITY);
     let _ = tx.wait_drained(Some(MOMENT));
-    assert!(tx.len() <= tx.capacity());
+    assert!(tx.len() <= tx.capacity() * setup.messages_a_place::<Message, F>());
     let _ = (tx.is_empty(), tx.is_full(), format!("{tx:?}"));
     F::look_around(Some(tx), None);
 }
 
 /// Makes every call that `rx` has. None waits for longer than a moment, if there is none to be had.
-fn work_as_receiver<F: Target>(rx: &Receiver<Message, F>) {
+fn work_as_receiver<F: Target>(setup: Setup, rx: &Receiver<Message, F>) {
     let _ = rx.try_recv();
     let _ = rx.recv_timeout(MOMENT);
     let mut places = [MESSAGE; 2 * CAPACITY];
     assert!(rx.try_recv_slice(&mut places).unwrap_or(0) <= places.len());
     // A forged stream may be endless.
     let _ = rx.try_iter().take(2 * CAPACITY).count();
-    assert!(rx.len() <= rx.capacity());
+    assert!(rx.len() <= rx.capacity() * setup.messages_a_place::<Message, F>());
     let _ = (rx.is_empty(), rx.is_full(), format!("{rx:?}"));
     F::look_around(None, Some(rx));
 }
 
 /// What both sides must leave alone: the header page, and what lies behind the ring.
-fn untouchable<F: Target>(file: &File) -> (Vec<u8>, Vec<u8>) {
+fn untouchable<F: Target>(setup: Setup, file: &File) -> (Vec<u8>, Vec<u8>) {
     let length = file.metadata().expect("an open file").len();
     let bytes = |from: u64, to: u64| {
         let mut bytes = vec![0; (to - from) as usize];
         file.read_exact_at(&mut bytes, from).expect("the region keeps its length");
         bytes
     };
-    (bytes(0, F::SHARED), bytes(F::RING.end, length))
+    (bytes(0, F::SHARED), bytes(F::ring(setup).end, length))
 }
 
 fn every_word_takes_every_value<F: Target>(setup: Setup) {
     let mut random = Random::new(0);
-    let mut words = F::ring_words(&mut random);
+    let mut words = F::ring_words(setup, &mut random);
     words.extend(F::words().into_iter().map(|word| (word, vec![])));
     for (word, mut values) in words {
         values.extend([0, 1, 2, 3, 19, 20, 21, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 1, u64::MAX, random.next()]);
         for value in values {
             let open = setup.open_with::<Message, F>(&options::<F>(setup));
             let file = open.file();
-            let before = untouchable::<F>(&file);
+            let before = untouchable::<F>(setup, &file);
             let (tx, rx) = (open.sender(), open.receiver());
             // Somewhere in a later lap.
             for _ in 0..25 {
                 tx.try_send(MESSAGE).expect("room");
                 rx.try_recv().expect("a message");
             }
-            tx.send_slice(&[MESSAGE; CAPACITY][..F::CAPACITY / 2]).expect("room");
+            for _ in 0..F::CAPACITY / 2 {
+                tx.send_slice(&[MESSAGE; 3][..setup.messages_a_place::<Message, F>().min(3)]).expect("room");
+            }
             let honest = read(&file, word);
             for value in [value, honest.wrapping_add(value)] {
                 forge(&file, word, value);
-                work_as_sender(&tx);
-                work_as_receiver(&rx);
+                work_as_sender(setup, &tx);
+                work_as_receiver(setup, &rx);
                 forge(&file, word, value);
-                work_as_receiver(&rx);
-                work_as_sender(&tx);
+                work_as_receiver(setup, &rx);
+                work_as_sender(setup, &tx);
             }
             drop((tx, rx));
             forge(&file, word, value);
-            take_over(&open);
-            assert!(before == untouchable::<F>(&file), "word {word} as {value}: something else was overwritten");
+            take_over(setup, &open);
+            assert!(before == untouchable::<F>(setup, &file), "word {word} as {value}: something else was overwritten");
         }
     }
 }
 
 /// Opens whichever ends can be opened, and works with them.
-fn take_over<F: Target>(open: &Open<Message, F>) {
-    let tx = open.sending().sender().map(|tx| work_as_sender(&tx));
-    let rx = open.receiving().receiver().map(|rx| work_as_receiver(&rx));
+fn take_over<F: Target>(setup: Setup, open: &Open<Message, F>) {
+    let tx = open.sending().sender().map(|tx| work_as_sender(setup, &tx));
+    let rx = open.receiving().receiver().map(|rx| work_as_receiver(setup, &rx));
     for error in [tx.err(), rx.err()].into_iter().flatten() {
         assert!(!error.to_string().is_empty());
     }
@@ -222,7 +231,7 @@ fn a_scribbler_never_stops_a_victim<F: Target>(setup: Setup) {
     let open = setup.open_with::<Message, F>(&options::<F>(setup));
     let file = open.file();
     let stop = AtomicBool::new(false);
-    let length = file.metadata().expect("an open file").len();
+    let (length, ring) = (file.metadata().expect("an open file").len(), F::ring(setup));
     let anywhere = |random: &mut Random| match random.below(8) {
         0 => random.next() % (length / 8) * 8,
         1 => TAIL,
@@ -231,13 +240,13 @@ fn a_scribbler_never_stops_a_victim<F: Target>(setup: Setup) {
         4 => SENDER_EVENT,
         // The peer table, wherever it is.
         5 => PEERS + random.next() % 32 * 8 + [0, MPMC_PEERS - PEERS][random.below(2)],
-        _ => F::RING.start + random.next() % ((F::RING.end - F::RING.start) / 8) * 8,
+        _ => ring.start + random.next() % ((ring.end - ring.start) / 8) * 8,
     };
     thread::scope(|scope| {
         scope.spawn(|| scribble(&file, anywhere, &stop));
         let victim = scope.spawn(|| {
             for _ in 0..20 {
-                take_over(&open);
+                take_over(setup, &open);
                 // The header is scribbled over, too; who is attached does not look at it again.
                 if let Some(name) = open.sending().name() {
                     let _ = Channel::<Message, F>::attach(name, &setup.options()).map_err(|error| error.to_string());
@@ -246,7 +255,7 @@ fn a_scribbler_never_stops_a_victim<F: Target>(setup: Setup) {
         });
         for _ in 0..20 {
             if let Ok(rx) = open.receiving().receiver() {
-                (0..10).for_each(|_| work_as_receiver(&rx));
+                (0..10).for_each(|_| work_as_receiver(setup, &rx));
             }
         }
         let ended = victim.join();

@@ -1,5 +1,6 @@
 //! What a trial runs on.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, yield_now};
 
-use ringway::channel_of::{Channel, Flavor, Receiver, Sender, Spsc};
+use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
 use ringway::{Options, Payload, Wait};
 
 use crate::flavor::Kind;
@@ -97,6 +98,8 @@ pub(crate) struct Setup {
     pub(crate) backing: Backing,
     pub(crate) wait: Wait,
     pub(crate) membarrier: bool,
+    /// MPMC: whether small messages of a batch share slots.
+    pub(crate) packed: bool,
 }
 
 /// A channel as the two sides have it open.
@@ -123,7 +126,8 @@ impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wait = format!("{:?}", self.wait).to_lowercase();
         let barrier = if self.membarrier { "membarrier" } else { "fence" };
-        write!(f, "{}/{wait}/{barrier}", self.backing)
+        let packed = if self.packed { "/packed" } else { "" };
+        write!(f, "{}/{wait}/{barrier}{packed}", self.backing)
     }
 }
 
@@ -132,7 +136,7 @@ impl Setup {
         let mut all = Vec::new();
         for backing in Backing::ALL {
             for wait in [Wait::Spin, Wait::Adaptive, Wait::Park] {
-                all.extend([true, false].map(|membarrier| Self { backing, wait, membarrier }));
+                all.extend([true, false].map(|membarrier| Self { backing, wait, membarrier, packed: false }));
             }
         }
         all
@@ -143,8 +147,24 @@ impl Setup {
         self.backing.is_main() || (self.wait == Wait::default() && self.membarrier)
     }
 
+    /// The same with a packed ring, where that is tried: everywhere in one way, and in every way on one memory.
+    pub(crate) fn with_packing(self) -> Option<Self> {
+        let is_carried = self.backing.carries(Mpmc::NAME);
+        let is_chosen = self.backing == Backing::Memfd || (self.wait == Wait::default() && self.membarrier);
+        (is_carried && is_chosen).then_some(Self { packed: true, ..self })
+    }
+
+    /// Messages of a batch that one place of the ring has room for.
+    pub(crate) fn messages_a_place<T, F: Kind>(self) -> usize {
+        if self.packed && F::NAME == Mpmc::NAME && size_of::<T>() <= 48 {
+            8 * (48 / size_of::<T>().next_multiple_of(8).max(8))
+        } else {
+            1
+        }
+    }
+
     pub(crate) fn options(self) -> Options {
-        Options::new().wait(self.wait).membarrier(self.membarrier)
+        Options::new().wait(self.wait).membarrier(self.membarrier).pack_batches(self.packed)
     }
 
     /// Creates a channel and opens it from both sides.
@@ -210,6 +230,61 @@ impl<T: Payload, F: Flavor> Open<T, F> {
         let fd = self.creator.as_fd().expect("a backing with a file");
         File::from(fd.try_clone_to_owned().expect("one more descriptor"))
     }
+}
+
+/// How full the places of a ring are. One after the other is filled, and emptied.
+#[derive(Debug)]
+pub(crate) struct Places {
+    taken: VecDeque<usize>,
+    messages_a_place: usize,
+    capacity: usize,
+}
+
+impl Places {
+    pub(crate) fn new(capacity: usize, messages_a_place: usize) -> Self {
+        Self { taken: VecDeque::new(), messages_a_place, capacity }
+    }
+
+    pub(crate) fn messages_a_place(&self) -> usize {
+        self.messages_a_place
+    }
+
+    /// How many messages more there is room for, if they come in one batch.
+    pub(crate) fn room(&self) -> usize {
+        (self.capacity - self.taken.len()) * self.messages_a_place
+    }
+
+    /// Room for so many was taken by one batch.
+    pub(crate) fn fill(&mut self, mut messages: usize) {
+        while messages > 0 {
+            let here = messages.min(self.messages_a_place);
+            self.taken.push_back(here);
+            messages -= here;
+        }
+        assert!(self.taken.len() <= self.capacity, "there was no room");
+    }
+
+    /// So many messages were received.
+    pub(crate) fn empty(&mut self, mut messages: usize) {
+        while messages > 0 {
+            let first = self.taken.front_mut().expect("a message");
+            let here = messages.min(*first);
+            *first -= here;
+            messages -= here;
+            if *first == 0 {
+                self.taken.pop_front();
+            }
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.room() == 0
+    }
+}
+
+/// Sends messages one by one: a packed ring has a place for each then, as any other has.
+pub(crate) fn send_each<T: Payload + Copy, F: Flavor>(tx: &Sender<T, F>, messages: &[T]) {
+    messages.iter().for_each(|message| assert!(tx.send(*message).is_ok(), "room"));
 }
 
 /// A name that nobody else uses.

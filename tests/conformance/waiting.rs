@@ -7,7 +7,7 @@ use ringway::{RecvTimeoutError, SendTimeoutError};
 
 use crate::flavor::Kind;
 use crate::message::numbered;
-use crate::setup::{Setup, waiting};
+use crate::setup::{Setup, send_each, waiting};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const WAITING: &[Behaviour] = behaviours![
@@ -42,7 +42,7 @@ fn recv_waits_for_a_message<F: Kind>(setup: Setup) {
 
 fn send_waits_for_room<F: Kind>(setup: Setup) {
     let (mut tx, rx) = setup.ends::<u64, F>(2);
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
     for number in 2..5 {
         let sender = waiting(setup.wait, move || (tx.send(number), tx));
         assert_eq!(rx.recv(), Ok(number - 2));
@@ -64,7 +64,7 @@ fn recv_waits_for_the_first_sender<F: Kind>(setup: Setup) {
 fn send_waits_for_the_first_receiver<F: Kind>(setup: Setup) {
     let open = setup.open::<u64, F>(2);
     let tx = open.sender();
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
     let sender = waiting(setup.wait, move || tx.send(2));
     let rx = open.receiver();
     assert_eq!(rx.iter().collect::<Vec<_>>(), [0, 1, 2]);
@@ -88,7 +88,7 @@ fn recv_times_out_not_before_its_time<F: Kind>(setup: Setup) {
 fn send_times_out_not_before_its_time<F: Kind>(setup: Setup) {
     let open = setup.open::<u64, F>(2);
     let tx = open.sender();
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
     for receiver in [None, Some(open.receiver())] {
         let start = Instant::now();
         assert_eq!(tx.send_timeout(7, TIMEOUT), Err(SendTimeoutError::Timeout(7)), "{receiver:?}");
@@ -121,7 +121,7 @@ fn a_message_ends_a_timed_wait<F: Kind>(setup: Setup) {
 
 fn room_ends_a_timed_wait<F: Kind>(setup: Setup) {
     let (tx, rx) = setup.ends::<u64, F>(2);
-    tx.send_slice(&[0, 1]).unwrap();
+    send_each(&tx, &[0, 1]);
     let sender = waiting(setup.wait, move || (tx.send_timeout(2, LONG), tx));
     assert_eq!(rx.recv(), Ok(0));
     let (sent, tx) = sender.join().unwrap();
@@ -155,7 +155,7 @@ fn recv_slice_waits_for_the_first_message<F: Kind>(setup: Setup) {
 
 fn send_slice_waits_for_room_again_and_again<F: Kind>(setup: Setup) {
     let (tx, rx) = setup.ends::<u64, F>(3);
-    let messages = numbered::<u64>(0..40);
+    let messages = numbered::<u64>(0..40 * setup.messages_a_place::<u64, F>() as u64);
     let sender = {
         let messages = messages.clone();
         waiting(setup.wait, move || tx.send_slice(&messages))

@@ -178,7 +178,7 @@ fn a_ring_that_publishes_before_it_writes_is_found_out() {
                 memory.word(BLOCKS + 8).store(5, crate::sync::Ordering::Relaxed);
             })
         };
-        let geometry = Geometry::new(Flavor::Spsc, 2, 8, 0).unwrap();
+        let geometry = Geometry::new(Flavor::Spsc, 2, 8, 0, false).unwrap();
         // SAFETY: the heap outlives the consumer, the geometry is the payload's, and nobody else consumes.
         #[allow(unsafe_code)]
         let consumer = unsafe { Consumer::<u64>::resume(Anchor::new(memory).unwrap(), &geometry, &Nobody) }.unwrap();

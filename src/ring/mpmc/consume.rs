@@ -5,10 +5,11 @@ use core::mem::MaybeUninit;
 use crossbeam_utils::Backoff;
 
 use super::{
-    BUDGET, GUARDED, HINT_EVERY, Kind, NOBODY, ORPHANED, Phase, QUARANTINES_MAX, RACES, Ring, STEPS, Skip, View, Word,
+    BUDGET, GUARDED, HINT_EVERY, Kind, NOBODY, ORPHANED, Phase, QUARANTINES_MAX, RACES, Ring, Run, STEPS, Skip, View,
+    Word,
 };
 use crate::error::Fault;
-use crate::layout::{Geometry, LINE};
+use crate::layout::{Geometry, LINE, SLOT_HEADER};
 use crate::memory::Anchor;
 use crate::ring::lag::{self, Lag};
 use crate::ring::{Consume, Peers, PopError};
@@ -24,8 +25,8 @@ const LINES_TO_REWRITE: usize = 2;
 
 /// The consuming side: any number of them, in any number of processes.
 #[derive(Debug)]
-pub(crate) struct Consumer<T> {
-    ring: Ring<T>,
+pub(crate) struct Consumer<T, const PACKED: bool> {
+    ring: Ring<T, PACKED>,
     /// A ticket that is not behind the first one to be delivered. Private to the handle, which threads may share.
     next: PlainAtomicU64,
     lag: Lag,
@@ -41,23 +42,35 @@ pub(crate) struct Taken {
     pub(crate) redeliveries: u32,
 }
 
-/// What to make of a slot whose message is taken.
+/// What to make of a slot whose messages are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Take {
-    /// Free it.
+    /// Free it, or leave the others there.
     Plain,
     /// Keep it until it is acknowledged.
     Guarded,
 }
 
-impl<T> Clone for Consumer<T> {
+/// What was taken of one slot.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    ticket: u64,
+    /// The word that made it messages.
+    word: Word,
+    /// How many; 0 if the reader wanted none.
+    messages: usize,
+    /// A ticket that is not behind the next message.
+    next: u64,
+}
+
+impl<T, const PACKED: bool> Clone for Consumer<T, PACKED> {
     fn clone(&self) -> Self {
         // Relaxed: a hint to itself.
         Self::at(self.ring.clone(), self.next.load(Ordering::Relaxed))
     }
 }
 
-impl<T> Consume<T> for Consumer<T> {
+impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
     unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         // SAFETY: the caller's promise is the one that is asked for.
         Ok(Self::at(unsafe { Ring::open(anchor, geometry, peers) }?, 0))
@@ -66,8 +79,8 @@ impl<T> Consume<T> for Consumer<T> {
     #[inline(always)]
     fn pop(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<(), PopError> {
         peers.check().map_err(PopError::Fault)?;
-        let ticket = self.take(place, false, peers)?;
-        self.store_hint(ticket.wrapping_add(1));
+        let took = self.take(false, peers, |slot, run| self.load_first(slot, run, place))?;
+        self.store_hint(took.next);
         peers.published(&self.ring.memory, 1);
         Ok(())
     }
@@ -82,24 +95,38 @@ impl<T> Consume<T> for Consumer<T> {
         if messages.is_empty() {
             return Ok(0);
         }
-        let (mut taken, mut passed) = (0, 0);
-        let mut refused = None;
-        while taken < messages.len() && refused.is_none() {
-            let mut message = MaybeUninit::uninit();
-            // No pause where something was had: the caller waits for it, and senders to be told of the room.
-            match self.take(&mut message, passed > 0, peers) {
-                Ok(ticket) => {
-                    passed += 1;
-                    if passed % HINT_EVERY == 0 {
-                        self.store_hint(ticket.wrapping_add(1));
-                    }
+        let (mut taken, mut slots) = (0, 0_usize);
+        while taken < messages.len() {
+            // A copy that comes to nothing leaves valid messages in the caller's places, which are not counted.
+            let room = &mut messages[taken..];
+            let read = |slot, run: Run| {
+                let length = run.length.min(room.len());
+                let places = room[..length].iter_mut().zip(self.ring.payloads(slot, run.first));
+                for (index, (place, offset)) in places.enumerate() {
+                    let mut message = MaybeUninit::uninit();
+                    // SAFETY: a run has been checked.
+                    unsafe { self.load(slot, offset, &mut message) };
                     match check(message) {
-                        Ok(message) => {
-                            messages[taken] = message;
-                            taken += 1;
-                        }
-                        // Others may be behind it already, so it cannot be put back.
-                        Err(fault) => refused = Some(fault),
+                        Ok(message) => *place = message,
+                        Err(_) => return index,
+                    }
+                }
+                length
+            };
+            // No pause where something was had: the caller waits for it, and senders to be told of the room.
+            match self.take(taken > 0, peers, read) {
+                Ok(Took { messages: 0, .. }) if taken == 0 => {
+                    let mut message = MaybeUninit::uninit();
+                    self.pop(&mut message, peers)?;
+                    messages[0] = check(message).map_err(PopError::Fault)?;
+                    return Ok(1);
+                }
+                Ok(Took { messages: 0, .. }) => break,
+                Ok(took) => {
+                    taken += took.messages;
+                    slots += 1;
+                    if slots % HINT_EVERY == 0 {
+                        self.store_hint(took.next);
                     }
                 }
                 // What was taken was taken; the next call meets the error again.
@@ -108,15 +135,16 @@ impl<T> Consume<T> for Consumer<T> {
             }
         }
         self.store_hint(self.next.load(Ordering::Relaxed));
-        peers.published(&self.ring.memory, passed);
-        match refused {
-            Some(fault) if taken == 0 => Err(PopError::Fault(fault)),
-            _ => Ok(taken),
-        }
+        peers.published(&self.ring.memory, taken);
+        Ok(taken)
     }
 
     fn len(&self) -> Result<u64, Fault> {
         self.ring.len(self.next.load(Ordering::Relaxed), 0)
+    }
+
+    fn is_full(&self) -> Result<bool, Fault> {
+        self.ring.is_full(self.next.load(Ordering::Relaxed), 0)
     }
 
     fn recover(&self, peers: &impl Peers) -> bool {
@@ -125,19 +153,25 @@ impl<T> Consume<T> for Consumer<T> {
     }
 }
 
-impl<T> Consumer<T> {
+impl<T, const PACKED: bool> Consumer<T, PACKED> {
     /// Looks that a slot is given whose owner was never quarantined.
     const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
 
-    fn at(ring: Ring<T>, next: u64) -> Self {
+    fn at(ring: Ring<T, PACKED>, next: u64) -> Self {
         let lag = Lag::new(next, ring.capacity(), lag::distance(ring.capacity()));
         Self { ring, next: PlainAtomicU64::new(next), lag, guards: PlainAtomicU64::new(0) }
     }
 
-    /// Takes one message but for the shared hint; says which ticket it had. With `paused`, an empty ring is no reason for
-    /// another pause.
+    /// Takes messages of the first slot that has any, all but the shared hint. `read` gets the slot and the run of messages
+    /// that are left there, perhaps several times, copies the first ones, and says how many. With `paused`, an empty ring is no
+    /// reason for another pause.
     #[inline(always)]
-    fn take(&self, place: &mut MaybeUninit<T>, mut paused: bool, peers: &impl Peers) -> Result<u64, PopError> {
+    fn take(
+        &self,
+        mut paused: bool,
+        peers: &impl Peers,
+        mut read: impl FnMut(u64, Run) -> usize,
+    ) -> Result<Took, PopError> {
         let ring = &self.ring;
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let ticket = self.next.load(Ordering::Relaxed);
@@ -147,18 +181,38 @@ impl<T> Consumer<T> {
         let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
         // Acquire: the publish edge, and the skip word after the word.
         let word = Word(ring.word(slot).load(Ordering::Acquire));
-        if word.is_full(lap) && (!ring.asymmetric || Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled()) {
-            self.copy(slot, place);
-            // Release: the take edge, after the payload was copied.
-            let free = Word::free(lap.wrapping_add(1));
-            if ring.word(slot).compare_exchange(word.0, free.0, Ordering::Release, Ordering::Relaxed).is_ok() {
-                // Relaxed: a hint to itself.
-                self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
-                return Ok(ticket);
+        let run = if PACKED { word.run_in(lap, Ring::<T, PACKED>::SLOT.messages) } else { word.single_in(lap) };
+        if let Some(run) = run {
+            if !ring.asymmetric || Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled() {
+                if let Some(took) = self.take_run(ticket, slot, word, run, &mut read) {
+                    return Ok(took);
+                }
             }
         }
-        let (ticket, _) = self.take_from(self.start(), Take::Plain, place, paused, peers)?;
-        Ok(ticket)
+        self.take_from(self.start(), Take::Plain, paused, peers, read)
+    }
+
+    /// Takes messages of this run, which the word of the ticket's slot tells of; `None` if somebody else was faster.
+    #[inline(always)]
+    fn take_run(
+        &self,
+        ticket: u64,
+        slot: u64,
+        word: Word,
+        run: Run,
+        read: &mut impl FnMut(u64, Run) -> usize,
+    ) -> Option<Took> {
+        let messages = read(slot, run);
+        if messages == 0 {
+            return Some(Took { ticket, word, messages, next: ticket });
+        }
+        // Release: the take edge, after the payload was copied.
+        let word_after = word.without(messages, run);
+        self.ring.word(slot).compare_exchange(word.0, word_after.0, Ordering::Release, Ordering::Relaxed).ok()?;
+        let next = ticket.wrapping_add(u64::from(messages == run.length));
+        // Relaxed: a hint to itself.
+        self.next.store(next, Ordering::Relaxed);
+        Some(Took { ticket, word, messages, next })
     }
 
     #[inline(always)]
@@ -173,42 +227,64 @@ impl<T> Consumer<T> {
         self.ring.head().store(ticket, Ordering::Release);
     }
 
+    /// Copies the message at `offset` out.
+    ///
+    /// # Safety
+    /// `offset` is one of [`Ring::payloads`], of a message that a slot can have.
     #[inline(always)]
-    fn copy(&self, slot: u64, place: &mut MaybeUninit<T>) {
-        // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says.
-        unsafe { self.ring.memory.load(self.ring.payload(slot), place) };
-        self.rewrite(slot);
+    unsafe fn load(&self, slot: u64, offset: usize, place: &mut MaybeUninit<T>) {
+        // SAFETY: the message lies in the region, as `Slot::of` says.
+        unsafe { self.ring.memory.load(offset, place) };
+        self.own(slot, offset);
     }
 
-    /// Makes the lines of a slot behind its first one this core's own, where they are few.
+    /// Makes a line of a slot this core's own: the one at the beginning of which the message at `offset` lies, or those behind
+    /// the first one of a large message, where they are few.
     ///
     /// Of a line that was only read here, its next producer has a copy of its own, and has to wait until it is the only one
-    /// (docs/PROTOCOL.md). An exchange of a word for itself writes, and does no harm, whoever has the slot by now.
+    /// (docs/PROTOCOL.md). The first line of a slot becomes our own when we take.
     #[inline(always)]
-    fn rewrite(&self, slot: u64) {
-        let behind = LINE..Ring::<T>::SLOT;
+    fn own(&self, slot: u64, offset: usize) {
+        let first = self.ring.offset(slot);
+        // SAFETY: every caller's line lies in the slot, and that in the region.
+        let word = |line: usize| unsafe { self.ring.memory.word_unchecked(line) };
+        if PACKED {
+            if offset % LINE == SLOT_HEADER && offset != first + SLOT_HEADER {
+                // Relaxed: a word that nobody reads.
+                word(offset - SLOT_HEADER).store(0, Ordering::Relaxed);
+            }
+            return;
+        }
+        let behind = LINE..Ring::<T, PACKED>::SLOT.size;
         if behind.len() > LINES_TO_REWRITE * LINE {
             return;
         }
         for line in behind.step_by(LINE) {
-            // SAFETY: the slot lies in the region, and is so many lines long.
-            let word = unsafe { self.ring.memory.word_unchecked(self.ring.offset(slot) + line) };
-            // Relaxed: nothing depends on the value, which stays.
+            let word = word(first + line);
+            // Relaxed: nothing depends on the value, which stays: so it does no harm, whoever has the slot by now.
             let found = word.load(Ordering::Relaxed);
             let _ = word.compare_exchange(found, found, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// Takes the first message from `ticket` on; says which ticket it had, and the word that made it one.
+    /// Copies the first message of a run out; says that it is one.
+    #[inline(always)]
+    fn load_first(&self, slot: u64, run: Run, place: &mut MaybeUninit<T>) -> usize {
+        // SAFETY: a run has been checked.
+        unsafe { self.load(slot, self.ring.payload(slot, run.first), place) };
+        1
+    }
+
+    /// As [`Consumer::take`], of the first slot from `ticket` on.
     #[inline(never)]
     fn take_from(
         &self,
         ticket: u64,
         take: Take,
-        place: &mut MaybeUninit<T>,
         mut paused: bool,
         peers: &impl Peers,
-    ) -> Result<(u64, Word), PopError> {
+        mut read: impl FnMut(u64, Run) -> usize,
+    ) -> Result<Took, PopError> {
         let ring = &self.ring;
         let backoff = Backoff::new();
         let (mut ticket, mut lost, mut walked, mut steps) = (ticket, 0, 0, 0);
@@ -234,15 +310,15 @@ impl<T> Consumer<T> {
                     ring.exchange_skip(slot, view.skip, Skip::settled(lap));
                 }
                 Phase::Full => {
-                    self.copy(slot, place);
-                    let to = match take {
-                        Take::Plain => Word::free(lap + 1),
-                        Take::Guarded => view.word.with(Phase::Reading, ring.me),
+                    let took = match take {
+                        Take::Plain => {
+                            let run = view.word.run(Ring::<T, PACKED>::SLOT.messages).expect("a view was checked");
+                            self.take_run(ticket, slot, view.word, run, &mut read)
+                        }
+                        Take::Guarded => self.hold(ticket, &view, &mut read),
                     };
-                    if ring.exchange(slot, view.word, to) {
-                        // Relaxed: a hint to itself.
-                        self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
-                        return Ok((ticket, view.word));
+                    if let Some(took) = took {
+                        return Ok(took);
                     }
                     lost += 1;
                     walked -= 1;
@@ -265,6 +341,18 @@ impl<T> Consumer<T> {
             }
         }
         Err(PopError::Fault(Fault::Contended))
+    }
+
+    /// As [`Consumer::take_run`], under a guard.
+    fn hold(&self, ticket: u64, view: &View, read: &mut impl FnMut(u64, Run) -> usize) -> Option<Took> {
+        let (slot, next) = (self.ring.slot(ticket), ticket.wrapping_add(1));
+        let messages = read(slot, Run::SINGLE);
+        if !self.ring.exchange(slot, view.word, view.word.with(Phase::Reading, self.ring.me)) {
+            return None;
+        }
+        // Relaxed: a hint to itself.
+        self.next.store(next, Ordering::Relaxed);
+        Some(Took { ticket, word: view.word, messages, next })
     }
 
     /// The ticket behind `ticket`, or a later one if everything before that was delivered.
@@ -351,12 +439,13 @@ impl<T> Consumer<T> {
         if guarded.load(Ordering::Relaxed) == 0 {
             guarded.store(1, Ordering::Relaxed);
         }
-        let (ticket, word) = self.take_from(self.start(), Take::Guarded, place, false, peers)?;
+        let took =
+            self.take_from(self.start(), Take::Guarded, false, peers, |slot, run| self.load_first(slot, run, place))?;
         // Relaxed: a number of this handle's own.
         self.guards.fetch_add(1, Ordering::Relaxed);
-        self.store_hint(ticket.wrapping_add(1));
-        let slot = self.ring.slot(ticket);
-        let redeliveries = if word.is_redelivered() {
+        self.store_hint(took.next);
+        let slot = self.ring.slot(took.ticket);
+        let redeliveries = if took.word.is_redelivered() {
             // Relaxed: written before the word became FULL again, which was acquired.
             self.ring.redelivery(slot).load(Ordering::Relaxed) as u32 & 0xFFFF
         } else {

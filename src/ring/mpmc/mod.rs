@@ -13,6 +13,12 @@
 //! A plain consumer holds nothing: it copies the payload out and then exchanges FULL(l) for FREE(l+1); killed before, it
 //! has taken nothing, and a copy that was overwritten meanwhile fails the exchange.
 //!
+//! # Packed rings
+//!
+//! There, a batch of small messages is sent in slots of many: FULL(l) says which of them are left, a *run*. Who takes some
+//! exchanges it for FULL(l) with a shorter run, and who takes the last ones for FREE(l+1). So one exchange claims a slot for
+//! many messages, and one takes as many. A message under guard would keep the ones behind it, so there are no guards.
+//!
 //! # Two ways to publish
 //!
 //! *Mode C*: by a compare-exchange, which fails if the slot was quarantined. *Mode A*, where every peer can issue
@@ -47,19 +53,22 @@
 //! modulo N only, an owner index is used for queries only, and every loop has a budget, after which it says so.
 
 mod consume;
+mod packing;
 mod produce;
 mod recover;
 mod word;
 
+use core::iter::successors;
 use core::marker::PhantomData;
+use core::ops::Range;
 
-pub(crate) use self::consume::{Consumer, Taken};
-pub(crate) use self::produce::Producer;
+pub(crate) use self::consume::Taken;
+pub(crate) use self::packing::{Consumer, Producer};
 pub(crate) use self::word::Phase;
-use self::word::{Kind, NOBODY, Skip, Word};
+use self::word::{Kind, NOBODY, Run, Skip, Word};
 use super::Peers;
 use crate::error::Fault;
-use crate::layout::{Flavor, GUARDED, Geometry, HEAD, ORPHANED, PeerRecord, SLOT_HEADER, TAIL, slot_size};
+use crate::layout::{Flavor, GUARDED, Geometry, HEAD, ORPHANED, PeerRecord, Slot, TAIL};
 use crate::memory::{Anchor, Memory};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
@@ -72,12 +81,13 @@ const RACES: u32 = 1 << 16;
 const STEPS: u32 = 3;
 /// The patience of consumers doubles with each quarantine of a send, up to this many.
 const QUARANTINES_MAX: u64 = 8;
-/// How often a batch stores the hint: whoever starts from an old one walks that far.
+/// How often a batch stores the hint, in slots: whoever starts from an old one walks that far.
 const HINT_EVERY: usize = 8;
 
-/// What producers and consumers of one process have in common.
+/// What producers and consumers of one process have in common. Whether messages share slots is part of the type, because the
+/// product of a ticket and a number from memory would be waited for with every message.
 #[derive(Debug)]
-struct Ring<T> {
+struct Ring<T, const PACKED: bool> {
     memory: Memory,
     /// Offset of the first slot.
     start: usize,
@@ -85,7 +95,7 @@ struct Ring<T> {
     redeliveries: usize,
     /// Records in the peer table.
     peers: usize,
-    /// log2 of the capacity.
+    /// log2 of the number of slots.
     shift: u32,
     /// This peer's index.
     me: usize,
@@ -94,7 +104,7 @@ struct Ring<T> {
     payload: PhantomData<fn(T) -> T>,
 }
 
-impl<T> Clone for Ring<T> {
+impl<T, const PACKED: bool> Clone for Ring<T, PACKED> {
     fn clone(&self) -> Self {
         Self { payload: PhantomData, ..*self }
     }
@@ -108,6 +118,7 @@ struct View {
     /// What both say together.
     phase: Phase,
     lap: u64,
+    /// Whom they name; of a FULL slot, whom the skip word does.
     owner: usize,
 }
 
@@ -123,8 +134,13 @@ pub(crate) fn phase(word: u64, skip: u64) -> Option<Phase> {
     if Skip(skip).kind()? == Kind::Quar { Some(Phase::Held) } else { Word(word).phase() }
 }
 
-impl<T> Ring<T> {
-    const SLOT: usize = slot_size(size_of::<T>());
+/// Messages in a FULL slot that has at most so many.
+pub(crate) fn messages(word: u64, most: u64) -> u64 {
+    Word(word).run(most as usize).map_or(0, |run| run.length as u64)
+}
+
+impl<T, const PACKED: bool> Ring<T, PACKED> {
+    const SLOT: Slot = Slot::of(size_of::<T>(), PACKED);
 
     /// # Safety
     /// As [`super::Produce::resume`].
@@ -166,12 +182,20 @@ impl<T> Ring<T> {
 
     #[inline(always)]
     fn offset(&self, slot: u64) -> usize {
-        self.start + slot as usize * Self::SLOT
+        self.start + slot as usize * Self::SLOT.size
     }
 
+    /// Offset of message `index` of a slot.
     #[inline(always)]
-    fn payload(&self, slot: u64) -> usize {
-        self.offset(slot) + SLOT_HEADER
+    fn payload(&self, slot: u64, index: usize) -> usize {
+        self.offset(slot) + Slot::place(size_of::<T>(), index)
+    }
+
+    /// Offsets of the messages of a slot, from message `first` on.
+    #[inline(always)]
+    fn payloads(&self, slot: u64, first: usize) -> impl Iterator<Item = usize> {
+        // Slots begin with a line, so an offset in the region is as far into one as an offset in the slot.
+        successors(Some(self.payload(slot, first)), |offset| Some(Slot::place_behind(size_of::<T>(), *offset)))
     }
 
     #[inline(always)]
@@ -233,7 +257,11 @@ impl<T> Ring<T> {
             let word = Word(self.word(slot).load(Ordering::Acquire));
             // No ring comes to the last lap, and without it the next lap is always a number, too.
             let phase = word.phase().filter(|_| word.lap() < Word::LAST_LAP).ok_or_else(|| corrupt_word(word))?;
-            let plain = View { word, skip: Skip(0), phase, lap: word.lap(), owner: word.owner() };
+            if phase == Phase::Full && word.run(Self::SLOT.messages).is_none() {
+                return Err(corrupt_word(word));
+            }
+            let owner = if phase == Phase::Full { NOBODY } else { word.owner() };
+            let plain = View { word, skip: Skip(0), phase, lap: word.lap(), owner };
             if !self.asymmetric {
                 return Ok(plain);
             }
@@ -244,7 +272,10 @@ impl<T> Ring<T> {
                 Some(Kind::Quar) if skip.laps() > 0 => {
                     return Ok(View { word, skip, phase: Phase::Held, lap: skip.laps() - 1, owner: skip.owner() });
                 }
-                Some(Kind::Pub | Kind::Req) if skip.laps() <= latest => return Ok(View { skip, ..plain }),
+                Some(Kind::Pub | Kind::Req) if skip.laps() <= latest => {
+                    let owner = if phase == Phase::Full { skip.owner() } else { owner };
+                    return Ok(View { skip, owner, ..plain });
+                }
                 Some(Kind::Pub | Kind::Req) if rounds < BUDGET => rounds += 1,
                 _ => return Err(Fault::Corrupt { what: "a slot's skip word", expected: latest, found: skip.0 }),
             }
@@ -282,8 +313,8 @@ impl<T> Ring<T> {
         ticket.wrapping_add(1).max(self.ticket(claimed, self.slot(ticket)).wrapping_add(1))
     }
 
-    /// Messages between the hints, give or take what is going on.
-    fn len(&self, head: u64, tail: u64) -> Result<u64, Fault> {
+    /// Tickets between the hints, give or take what is going on: those of messages, and what lies between them.
+    fn used(&self, head: u64, tail: u64) -> Result<Range<u64>, Fault> {
         let head = head.max(self.head().load(Ordering::Acquire));
         let tail = self.frontier(tail.max(self.tail().load(Ordering::Acquire)))?;
         // Consumers may have passed what the hint does not tell of, yet.
@@ -296,7 +327,30 @@ impl<T> Ring<T> {
             }
             head += 1;
         }
-        Ok(tail - head.min(tail))
+        Ok(head.min(tail)..tail)
+    }
+
+    /// Messages between the hints, give or take what is going on.
+    fn len(&self, head: u64, tail: u64) -> Result<u64, Fault> {
+        let used = self.used(head, tail)?;
+        if !PACKED {
+            return Ok(used.end - used.start);
+        }
+        used.map(|ticket| {
+            let view = self.look(self.slot(ticket))?;
+            Ok(match (view.lap == self.lap(ticket), view.word.run(Self::SLOT.messages)) {
+                (true, Some(run)) if view.phase == Phase::Full => run.length as u64,
+                (true, _) => u64::from(view.phase == Phase::Writing),
+                (false, _) => 0,
+            })
+        })
+        .sum()
+    }
+
+    /// Whether there is no room, not even for a single message.
+    fn is_full(&self, head: u64, tail: u64) -> Result<bool, Fault> {
+        let used = self.used(head, tail)?;
+        Ok(used.end - used.start == self.capacity())
     }
 }
 

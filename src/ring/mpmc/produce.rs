@@ -14,21 +14,21 @@ use crate::sync::{Ordering, PlainAtomicU64, compiler_fence, fence};
 
 /// The producing side: any number of them, in any number of processes.
 #[derive(Debug)]
-pub(crate) struct Producer<T> {
-    ring: Ring<T>,
+pub(crate) struct Producer<T, const PACKED: bool> {
+    ring: Ring<T, PACKED>,
     /// A ticket that is not behind the frontier. Private to the handle, which threads may share.
     next: PlainAtomicU64,
     lag: Lag,
 }
 
-impl<T> Clone for Producer<T> {
+impl<T, const PACKED: bool> Clone for Producer<T, PACKED> {
     fn clone(&self) -> Self {
         // Relaxed: a hint to itself.
         Self::at(self.ring.clone(), self.next.load(Ordering::Relaxed))
     }
 }
 
-impl<T> Produce<T> for Producer<T> {
+impl<T, const PACKED: bool> Produce<T> for Producer<T, PACKED> {
     unsafe fn resume(anchor: Anchor, geometry: &Geometry, peers: &impl Peers) -> Result<Self, Fault> {
         // SAFETY: the caller's promise is the one that is asked for.
         Ok(Self::at(unsafe { Ring::open(anchor, geometry, peers) }?, 0))
@@ -37,7 +37,7 @@ impl<T> Produce<T> for Producer<T> {
     #[inline(always)]
     fn push(&self, message: &T, peers: &impl Peers) -> Result<(), PushError> {
         self.check(peers)?;
-        let ticket = self.send(message, false, peers)?;
+        let ticket = self.send(core::slice::from_ref(message), false, peers)?;
         self.store_hint(ticket.wrapping_add(1));
         peers.published(&self.ring.memory, 1);
         Ok(())
@@ -48,13 +48,20 @@ impl<T> Produce<T> for Producer<T> {
         if messages.is_empty() {
             return Ok(0);
         }
-        let mut sent = 0;
-        while let Some(message) = messages.get(sent) {
+        let (mut sent, mut slots) = (0, 0_usize);
+        while sent < messages.len() {
             // No pause where something is to be told: others wait for the messages that this call has sent.
-            match self.send(message, sent > 0, peers) {
+            let (pack, ticket) = if PACKED {
+                let pack = &messages[sent..][..Ring::<T, PACKED>::SLOT.messages.min(messages.len() - sent)];
+                (pack.len(), self.send(pack, sent > 0, peers))
+            } else {
+                (1, self.send(core::slice::from_ref(&messages[sent]), sent > 0, peers))
+            };
+            match ticket {
                 Ok(ticket) => {
-                    sent += 1;
-                    if sent % HINT_EVERY == 0 {
+                    sent += pack;
+                    slots += 1;
+                    if slots % HINT_EVERY == 0 {
                         self.store_hint(ticket.wrapping_add(1));
                     }
                 }
@@ -72,6 +79,10 @@ impl<T> Produce<T> for Producer<T> {
         self.ring.len(0, self.next.load(Ordering::Relaxed))
     }
 
+    fn is_full(&self) -> Result<bool, Fault> {
+        self.ring.is_full(0, self.next.load(Ordering::Relaxed))
+    }
+
     fn is_drained(&self) -> Result<bool, Fault> {
         Ok(self.len()? == 0 && !self.ring.has_readers())
     }
@@ -81,8 +92,8 @@ impl<T> Produce<T> for Producer<T> {
     }
 }
 
-impl<T> Producer<T> {
-    fn at(ring: Ring<T>, next: u64) -> Self {
+impl<T, const PACKED: bool> Producer<T, PACKED> {
+    fn at(ring: Ring<T, PACKED>, next: u64) -> Self {
         let lag = Lag::new(next, ring.capacity(), lag::distance(ring.capacity()));
         Self { ring, next: PlainAtomicU64::new(next), lag }
     }
@@ -93,10 +104,10 @@ impl<T> Producer<T> {
         if peers.is_open(&self.ring.memory) { Ok(()) } else { Err(PushError::Closed) }
     }
 
-    /// Sends one message but for the shared hint; says in which ticket. With `paused`, a full ring is no reason for another
-    /// pause.
+    /// Sends what fits a slot, all but the shared hint; says in which ticket. With `paused`, a full ring is no reason for
+    /// another pause.
     #[inline(always)]
-    fn send(&self, message: &T, mut paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
+    fn send(&self, messages: &[T], mut paused: bool, peers: &impl Peers) -> Result<u64, PushError> {
         let ring = &self.ring;
         // Relaxed: a hint to itself. The shared one is read when this one turns out to be old.
         let start = self.next.load(Ordering::Relaxed);
@@ -112,7 +123,7 @@ impl<T> Producer<T> {
             Ok(_) => start,
             Err(_) => self.claim_from(self.start(), paused, peers)?,
         };
-        let ticket = if self.publish(ticket, message) { ticket } else { self.send_again(ticket, message, peers)? };
+        let ticket = if self.publish(ticket, messages) { ticket } else { self.send_again(ticket, messages, peers)? };
         // Relaxed: a hint to itself.
         self.next.store(ticket.wrapping_add(1), Ordering::Relaxed);
         Ok(ticket)
@@ -194,14 +205,17 @@ impl<T> Producer<T> {
         }
     }
 
-    /// Writes the payload into a claimed slot and publishes it; `false` if the slot was quarantined before.
+    /// Writes messages into a claimed slot and publishes them; `false` if the slot was quarantined before.
     #[inline(always)]
-    fn publish(&self, ticket: u64, message: &T) -> bool {
+    fn publish(&self, ticket: u64, messages: &[T]) -> bool {
         let ring = &self.ring;
         let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
-        // SAFETY: the payload of a slot lies in the region, as long as `slot_size` says; T has no padding.
-        unsafe { ring.memory.store(ring.payload(slot), message) };
-        let full = Word::new(lap, Phase::Full, ring.me);
+        for (message, offset) in messages.iter().zip(ring.payloads(slot, 0)) {
+            // SAFETY: no caller has more than fit a slot, which lies in the region, as long as `Slot::of` says; T has no
+            // padding.
+            unsafe { ring.memory.store(offset, message) };
+        }
+        let full = Word::full(lap, messages.len());
         if !ring.asymmetric {
             let claimed = Word::new(lap, Phase::Writing, ring.me);
             // Release: the publish edge. AcqRel for what may follow a failure.
@@ -215,7 +229,7 @@ impl<T> Producer<T> {
         Skip(ring.skip(slot).load(Ordering::Relaxed)).is_settled() || self.settle(slot, lap, full)
     }
 
-    /// Mode A, with a request for the quarantine of this slot in sight: whether the message counts.
+    /// Mode A, with a request for the quarantine of this slot in sight: whether the messages count.
     #[cold]
     fn settle(&self, slot: u64, lap: u64, full: Word) -> bool {
         // Orders the store of FULL before the loads below; whoever quarantines does the same with its barrier.
@@ -245,7 +259,7 @@ impl<T> Producer<T> {
     /// Gives back the slot that was quarantined, and sends once more, until it succeeds or that has happened too often.
     #[cold]
     #[inline(never)]
-    fn send_again(&self, ticket: u64, message: &T, peers: &impl Peers) -> Result<u64, PushError> {
+    fn send_again(&self, ticket: u64, messages: &[T], peers: &impl Peers) -> Result<u64, PushError> {
         let patience = self.ring.quarantines(self.ring.me).expect("a peer's own index lies in the table");
         let mut ticket = ticket;
         for _ in 0..BUDGET {
@@ -255,7 +269,7 @@ impl<T> Producer<T> {
             patience.store(patience.load(Ordering::Relaxed).min(QUARANTINES_MAX - 1) + 1, Ordering::Relaxed);
             // No pause: this call has taken its time, and may have messages to tell about.
             ticket = self.claim_from(self.start(), true, peers)?;
-            if self.publish(ticket, message) {
+            if self.publish(ticket, messages) {
                 patience.store(0, Ordering::Relaxed);
                 return Ok(ticket);
             }

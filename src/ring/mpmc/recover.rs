@@ -8,7 +8,7 @@ use super::{BUDGET, Flavor, GUARDED, Kind, NOBODY, ORPHANED, PeerRecord, Phase, 
 use crate::ring::Peers;
 use crate::sync::Ordering;
 
-impl<T> Ring<T> {
+impl<T, const PACKED: bool> Ring<T, PACKED> {
     /// Settles everything that the last holder of this peer's index left behind. The caller holds the lease, and has not
     /// handed out anything that could claim.
     pub(super) fn sweep(&self, peers: &impl Peers) {
@@ -144,7 +144,7 @@ impl<T> Ring<T> {
             // Fails if somebody else has counted this redelivery.
             let _ = times.compare_exchange(count, next, Ordering::AcqRel, Ordering::Relaxed);
         }
-        let done = self.exchange(slot, view.word, view.word.bumped().with(Phase::Full, NOBODY).redelivered());
+        let done = self.exchange(slot, view.word, Word::full(lap, 1).redelivered());
         if done {
             peers.made_messages(1);
         }
@@ -213,7 +213,8 @@ mod tests {
     use crate::error::Fault;
     use crate::layout::Geometry;
     use crate::memory::{Anchor, Memory};
-    use crate::ring::mpmc::{Consumer, Producer};
+    use crate::ring::mpmc::consume::Consumer;
+    use crate::ring::mpmc::produce::Producer;
     use crate::ring::{Consume, Produce};
     use crate::sys::heap::Heap;
 
@@ -270,21 +271,21 @@ mod tests {
     /// The first message of `owner`, claimed and written, but not published; then what a recovering peer makes of it whose
     /// question about the owner's life comes right after `last_deed`.
     #[allow(unsafe_code)]
-    fn recover_after(last_deed: impl Fn(&Ring<u64>)) -> (Option<u64>, Word) {
-        let geometry = Geometry::new(Flavor::Mpmc, 4, 8, 4).expect("a small ring");
+    fn recover_after(last_deed: impl Fn(&Ring<u64, false>)) -> (Option<u64>, Word) {
+        let geometry = Geometry::new(Flavor::Mpmc, 4, 8, 4, false).expect("a small ring");
         let heap = Heap::new(geometry.region_length).expect("a little memory");
         let anchor = || Anchor::new(heap.memory()).expect("a page");
         let quiet = |index| Asks { index, last_deed: || {} };
         // SAFETY: the heap outlives the ring, and the geometry is the payload's.
-        let owner = unsafe { Ring::<u64>::open(anchor(), &geometry, &quiet(OWNER)) }.expect("a ring");
+        let owner = unsafe { Ring::<u64, false>::open(anchor(), &geometry, &quiet(OWNER)) }.expect("a ring");
         // SAFETY: as above.
-        let others = unsafe { Producer::<u64>::resume(anchor(), &geometry, &quiet(2)) }.expect("a producer");
+        let others = unsafe { Producer::<u64, false>::resume(anchor(), &geometry, &quiet(2)) }.expect("a producer");
         // SAFETY: as above.
-        let consumer = unsafe { Consumer::<u64>::resume(anchor(), &geometry, &quiet(3)) }.expect("a consumer");
+        let consumer = unsafe { Consumer::<u64, false>::resume(anchor(), &geometry, &quiet(3)) }.expect("a consumer");
 
         owner.word(0).store(Word::new(0, Phase::Writing, OWNER).0, Ordering::Relaxed);
         // SAFETY: the payload of a slot lies in the region.
-        unsafe { owner.memory.store(owner.payload(0), &7_u64) };
+        unsafe { owner.memory.store(owner.payload(0, 0), &7_u64) };
         consumer.recover(&Asks { index: 3, last_deed: || last_deed(&owner) });
 
         let receive = || {
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn what_was_published_before_the_owner_died_is_a_message() {
         let (message, _) = recover_after(|ring| {
-            ring.word(0).store(Word::new(0, Phase::Full, OWNER).0, Ordering::Release);
+            ring.word(0).store(Word::full(0, 1).0, Ordering::Release);
         });
         assert_eq!(message, Some(7));
     }

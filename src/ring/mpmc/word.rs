@@ -1,9 +1,11 @@
 //! The two words at the head of a slot, taken apart.
 //!
 //! ```text
-//! word  lap:48 | owner:12 | redelivered:1 | phase:3
+//! word  lap:48 | owner:12 | redelivered:1 | phase:3                 FULL: first:6 | behind:6 in place of the owner
 //! skip  lap+1:48 | owner:12 | 0:2 | kind:2            all zero: never
 //! ```
+
+use crate::layout::SLOT_MESSAGES_MAX;
 
 /// A slot's phase: who may do what next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub(crate) enum Phase {
     Free,
     /// Its owner writes the payload.
     Writing,
-    /// The payload is published.
+    /// Messages are published, of which the first ones may be taken.
     Full,
     /// Passed over: its owner was too slow to write it, and gives it back when it goes on.
     Held,
@@ -27,6 +29,9 @@ const PHASE_BITS: u64 = 0b111;
 const REDELIVERED: u64 = 1 << 3;
 const OWNER_SHIFT: u32 = 4;
 const LAP_SHIFT: u32 = 16;
+const BEHIND_SHIFT: u32 = OWNER_SHIFT;
+const FIRST_SHIFT: u32 = 10;
+const RUN_MASK: u64 = SLOT_MESSAGES_MAX as u64 - 1;
 
 /// A slot's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,12 @@ impl Word {
     #[inline(always)]
     pub(super) const fn free(lap: u64) -> Self {
         Self::new(lap, Phase::Free, 0)
+    }
+
+    /// So many messages are published, at least 1 and at most [`SLOT_MESSAGES_MAX`].
+    #[inline(always)]
+    pub(super) const fn full(lap: u64, messages: usize) -> Self {
+        Self::new(lap, Phase::Full, messages - 1)
     }
 
     /// As `self`, in another phase.
@@ -86,10 +97,48 @@ impl Word {
         })
     }
 
+    /// FULL: which messages are left, in a ring with at most so many in a slot. `None` for numbers that no correct peer writes.
     #[inline(always)]
-    pub(super) const fn is_full(self, lap: u64) -> bool {
-        self.0 & PHASE_BITS == Phase::Full as u64 && self.lap() == lap
+    pub(super) const fn run(self, most: usize) -> Option<Run> {
+        let first = (self.0 >> FIRST_SHIFT & RUN_MASK) as usize;
+        let length = (self.0 >> BEHIND_SHIFT & RUN_MASK) as usize + 1;
+        if first + length <= most { Some(Run { first, length }) } else { None }
     }
+
+    /// As [`Word::run`], if this is FULL in that lap.
+    #[inline(always)]
+    pub(super) const fn run_in(self, lap: u64, most: usize) -> Option<Run> {
+        if self.0 & PHASE_BITS == Phase::Full as u64 && self.lap() == lap { self.run(most) } else { None }
+    }
+
+    /// As [`Word::run_in`], where a slot has one message.
+    #[inline(always)]
+    pub(super) const fn single_in(self, lap: u64) -> Option<Run> {
+        if self.0 & !REDELIVERED == Self::full(lap, 1).0 { Some(Run::SINGLE) } else { None }
+    }
+
+    /// FULL: what becomes of the word when so many of the messages in `run` are taken, at least one of them and at most all.
+    #[inline(always)]
+    pub(super) const fn without(self, taken: usize, run: Run) -> Self {
+        if taken == run.length {
+            Self::free(self.lap().wrapping_add(1))
+        } else {
+            let taken = taken as u64;
+            Self(self.0.wrapping_add(taken << FIRST_SHIFT).wrapping_sub(taken << BEHIND_SHIFT))
+        }
+    }
+}
+
+/// Messages that lie one behind the other in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) first: usize,
+    pub(super) length: usize,
+}
+
+impl Run {
+    /// The message of a slot that was sent alone.
+    pub(super) const SINGLE: Self = Self { first: 0, length: 1 };
 }
 
 /// What a skip word says about a ticket of its slot.
@@ -161,9 +210,34 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_taken_from_the_front_of_a_run() {
+        let word = Word::full(7, 5).redelivered();
+        let run = word.run(5).unwrap();
+        assert_eq!(run, Run { first: 0, length: 5 });
+        assert_eq!(
+            (word.run_in(7, 5), word.run_in(8, 5), word.run(4), word.single_in(7)),
+            (Some(run), None, None, None)
+        );
+        let rest = word.without(2, run);
+        assert!(rest.phase() == Some(Phase::Full) && rest.lap() == 7 && rest.is_redelivered());
+        assert_eq!(rest.run(5), Some(Run { first: 2, length: 3 }));
+        assert_eq!(rest.without(3, rest.run(5).unwrap()), Word::free(8));
+        let single = Word::full(7, 1);
+        assert_eq!(
+            (single.run(1), single.single_in(7), single.single_in(8)),
+            (Some(Run::SINGLE), Some(Run::SINGLE), None)
+        );
+        assert_eq!(single.redelivered().single_in(7), Some(Run::SINGLE));
+        assert_eq!(
+            Word::full(0, SLOT_MESSAGES_MAX).run(SLOT_MESSAGES_MAX).map(|run| run.length),
+            Some(SLOT_MESSAGES_MAX)
+        );
+    }
+
+    #[test]
     fn words_come_apart_as_they_were_put_together() {
         for (lap, phase, owner) in
-            [(0, Phase::Writing, 0), (1, Phase::Full, 4094), ((1 << 48) - 1, Phase::Held, NOBODY)]
+            [(0, Phase::Writing, 0), (1, Phase::Reading, 4094), ((1 << 48) - 1, Phase::Held, NOBODY)]
         {
             let word = Word::new(lap, phase, owner);
             assert_eq!(

@@ -12,18 +12,16 @@ use ringway::{
 use crate::hostile::{HEAD, MPMC_PEERS, RECEIVER_EVENT, SENDER_EVENT, Side, TAIL, forge, read};
 use crate::message::numbered;
 use crate::random::Random;
-use crate::setup::{Open, Setup};
+use crate::setup::{Open, Setup, send_each};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
     a_forged_message_is_dropped_and_the_next_is_fine,
-    a_forged_message_frees_its_slot_under_guard,
     a_phase_that_is_none_is_a_fault,
     a_slot_in_another_time_is_a_fault_or_passed_over,
     a_slot_of_a_dead_writer_is_reclaimed,
-    a_message_of_a_dead_reader_comes_again,
     a_slot_that_a_stranger_holds_is_passed_over,
-    whose_name_a_message_bears_does_not_matter,
+    a_run_that_does_not_fit_is_a_fault,
     old_hints_cost_a_walk,
     hints_from_the_future_are_a_fault_or_cost_the_messages,
     a_forged_roll_ends_the_stream_until_it_is_put_right,
@@ -31,16 +29,21 @@ pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
     a_newcomers_empty_slice_leaves_the_hints_alone,
 ];
 
+pub(crate) const GUARDED: &[Behaviour] =
+    behaviours![mpmc: a_forged_message_frees_its_slot_under_guard, a_message_of_a_dead_reader_comes_again];
+
 pub(crate) const WAITING: &[Behaviour] =
     behaviours![mpmc: whoever_waits_for_the_drain_takes_back_what_a_dead_writer_left];
 
 // docs/LAYOUT.md, in numbers of its own.
 /// Peer records that every channel here has.
-const TABLE: usize = 4;
+pub(crate) const TABLE: usize = 4;
 /// Offset of the first slot.
 pub(crate) const SLOTS: u64 = MPMC_PEERS + TABLE as u64 * 128;
 /// Bytes of a slot for up to 48 bytes of payload.
-pub(crate) const SLOT: u64 = 64;
+pub(crate) fn slot_size(setup: Setup) -> u64 {
+    if setup.packed { 512 } else { 64 }
+}
 const SKIP: u64 = 8;
 const PAYLOAD: u64 = 16;
 
@@ -68,7 +71,8 @@ fn word(lap: u64, owner: u64, phase: u64) -> u64 {
 /// Words in which lap, owner and phase are each worth a look, in random combinations.
 pub(crate) fn forged_words(random: &mut Random) -> Vec<u64> {
     let laps = [0, 5, 6, 7, 8, 1 << 47, (1 << 48) - 1];
-    let owners = [SENDER, RECEIVER, DEAD, BEYOND_THE_TABLE, NOBODY];
+    // The last one is a run that fits the slots of some packed rings.
+    let owners = [SENDER, RECEIVER, DEAD, BEYOND_THE_TABLE, NOBODY, 3 << 6 | 5];
     let mut any = |of: &[u64]| of[random.below(of.len())];
     (0..16).flat_map(|low| [word(any(&laps), any(&owners), low), word(6, any(&owners), low)]).collect()
 }
@@ -85,8 +89,8 @@ fn open<T: ringway::Payload>(setup: Setup) -> Open<T, Mpmc> {
 }
 
 /// Offset of a slot.
-fn slot(index: u64) -> u64 {
-    SLOTS + index * SLOT
+fn slot(setup: Setup, index: u64) -> u64 {
+    SLOTS + index * slot_size(setup)
 }
 
 fn is_whole(tx: &Sender<u64>, rx: &Receiver<u64>) {
@@ -103,9 +107,9 @@ fn a_forged_message_is_dropped_and_the_next_is_fine(setup: Setup) {
     let (tx, rx) = (open.sender(), open.receiver());
     let mut places = [Side::Buy; 4];
     for round in 0..5 {
-        tx.send_slice(&[Side::Sell; 4]).unwrap();
+        send_each(&tx, &[Side::Sell; 4]);
         for forged in [0, 2] {
-            open.file().write_all_at(&[7], slot(forged) + PAYLOAD).unwrap();
+            open.file().write_all_at(&[7], slot(setup, forged) + PAYLOAD).unwrap();
         }
         let is_invalid = |fault: &Fault| matches!(fault, Fault::Invalid { type_name } if type_name.contains("Side"));
         match round % 3 {
@@ -127,6 +131,7 @@ fn a_forged_message_is_dropped_and_the_next_is_fine(setup: Setup) {
                 );
                 // What stands behind it in the slice was not taken yet.
                 assert_eq!(rx.try_recv_slice(&mut places), Ok(1));
+                assert!(matches!(rx.recv_slice(&mut places), Err(RecvError::Fault(fault)) if is_invalid(&fault)));
                 assert_eq!(rx.recv_slice(&mut places), Ok(1));
                 assert_eq!(places, [Side::Sell, Side::Buy, Side::Buy, Side::Buy]);
             }
@@ -139,8 +144,8 @@ fn a_forged_message_frees_its_slot_under_guard(setup: Setup) {
     let open = open::<Side>(setup);
     let (tx, rx) = (open.sender(), open.receiver());
     for _ in 0..5 {
-        tx.send_slice(&[Side::Sell; 4]).unwrap();
-        (0..4).for_each(|forged| open.file().write_all_at(&[7], slot(forged) + PAYLOAD).unwrap());
+        send_each(&tx, &[Side::Sell; 4]);
+        (0..4).for_each(|forged| open.file().write_all_at(&[7], slot(setup, forged) + PAYLOAD).unwrap());
         for _ in 0..4 {
             let error = rx.try_recv_guard().map(drop).unwrap_err();
             assert!(matches!(error, TryRecvError::Fault(Fault::Invalid { .. })), "{error}");
@@ -156,20 +161,20 @@ fn a_phase_that_is_none_is_a_fault(setup: Setup) {
         let file = open.file();
         tx.send(1).unwrap();
         let forged = word(0, SENDER, phase);
-        let honest = read(&file, slot(0));
-        forge(&file, slot(0), forged);
+        let honest = read(&file, slot(setup, 0));
+        forge(&file, slot(setup, 0), forged);
         let receives = [
             if let Err(TryRecvError::Fault(fault)) = rx.try_recv() { Some(fault) } else { None },
             if let Err(RecvError::Fault(fault)) = rx.recv() { Some(fault) } else { None },
             if let Err(TryRecvError::Fault(fault)) = rx.try_recv_slice(&mut [0; 2]) { Some(fault) } else { None },
             if let Err(TryRecvError::Fault(fault)) = rx.try_recv_guard().map(drop) { Some(fault) } else { None },
         ];
-        for fault in receives {
+        for fault in receives.into_iter().take(if setup.packed { 3 } else { 4 }) {
             let Some(Fault::Corrupt { found, .. }) = fault else { panic!("{fault:?}") };
             assert_eq!(found, forged);
         }
         // A sender meets it a lap later.
-        tx.send_slice(&[2, 3, 4]).unwrap();
+        send_each(&tx, &[2, 3, 4]);
         let sends = [
             if let Err(TrySendError::Fault(9, fault)) = tx.try_send(9) { Some(fault) } else { None },
             if let Err(SendError::Fault(9, fault)) = tx.send(9) { Some(fault) } else { None },
@@ -178,7 +183,7 @@ fn a_phase_that_is_none_is_a_fault(setup: Setup) {
         assert!(sends.iter().all(|fault| matches!(fault, Some(Fault::Corrupt { found, .. }) if *found == forged)));
         assert!(tx.len() <= 4 && rx.len() <= 4);
         // Nothing was done on its account.
-        forge(&file, slot(0), honest);
+        forge(&file, slot(setup, 0), honest);
         assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
         is_whole(&tx, &rx);
     }
@@ -193,12 +198,13 @@ fn a_slot_in_another_time_is_a_fault_or_passed_over(setup: Setup) {
                 tx.send(number).unwrap();
                 rx.recv().unwrap();
             }
-            tx.send_slice(&[1, 2]).unwrap();
-            forge(&open.file(), slot(0), word(lap, DEAD, phase));
+            send_each(&tx, &[1, 2]);
+            forge(&open.file(), slot(setup, 0), word(lap, if phase == FULL { 0 } else { DEAD }, phase));
             // Whatever comes of it, every call returns, and never more than there can be.
             for _ in 0..20 {
                 let _ = (tx.try_send(3), rx.try_recv(), rx.try_recv_guard().map(drop), tx.try_send_slice(&[4; 9]));
-                assert!(tx.len() <= 4 && rx.len() <= 4, "lap {lap}, phase {phase}");
+                let most = 4 * setup.messages_a_place::<u64, Mpmc>();
+                assert!(tx.len() <= most && rx.len() <= most, "lap {lap}, phase {phase}");
             }
         }
     }
@@ -208,9 +214,9 @@ fn a_slot_of_a_dead_writer_is_reclaimed(setup: Setup) {
     for owner in [DEAD, BEYOND_THE_TABLE, NOBODY] {
         let open = open::<u64>(setup);
         let (tx, rx) = (open.sender(), open.receiver());
-        tx.send_slice(&[1, 2, 3]).unwrap();
+        send_each(&tx, &[1, 2, 3]);
         // As if the one who claimed the second ticket had been killed before it published.
-        forge(&open.file(), slot(1), word(0, owner, WRITING));
+        forge(&open.file(), slot(setup, 1), word(0, owner, WRITING));
         assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 3], "owner {owner}");
         is_whole(&tx, &rx);
     }
@@ -223,8 +229,8 @@ fn a_message_of_a_dead_reader_comes_again(setup: Setup) {
         // From now on, whoever recovers looks for readers.
         tx.send(0).unwrap();
         rx.recv_guard().unwrap().ack().unwrap();
-        tx.send_slice(&[1, 2]).unwrap();
-        forge(&open.file(), slot(1), word(0, owner, READING));
+        send_each(&tx, &[1, 2]);
+        forge(&open.file(), slot(setup, 1), word(0, owner, READING));
         assert_eq!(rx.recv(), Ok(2));
         let guard = rx.recv_guard().unwrap();
         assert_eq!((*guard, guard.redeliveries()), (1, 1), "owner {owner}");
@@ -238,7 +244,7 @@ fn a_forged_count_of_quarantines_is_no_panic(setup: Setup) {
     let (tx, rx) = (open.sender(), open.receiver());
     // In the sender's own record, and its next slot looks quarantined.
     forge(&open.file(), MPMC_PEERS + SENDER * 128 + 48, u64::MAX);
-    forge(&open.file(), slot(0) + SKIP, word(1, SENDER, QUARANTINED));
+    forge(&open.file(), slot(setup, 0) + SKIP, word(1, SENDER, QUARANTINED));
     for number in 0..20 {
         let _ = tx.try_send(number);
         let _ = rx.try_recv();
@@ -262,7 +268,7 @@ fn a_newcomers_empty_slice_leaves_the_hints_alone(setup: Setup) {
 fn whoever_waits_for_the_drain_takes_back_what_a_dead_writer_left(setup: Setup) {
     let open = open::<u64>(setup);
     let (tx, _rx) = (open.sender(), open.receiver());
-    forge(&open.file(), slot(0), word(0, DEAD, WRITING));
+    forge(&open.file(), slot(setup, 0), word(0, DEAD, WRITING));
     forge(&open.file(), TAIL, 1);
     assert_eq!(tx.len(), 1);
     assert_eq!(tx.wait_drained(None), Ok(()));
@@ -272,10 +278,10 @@ fn a_slot_that_a_stranger_holds_is_passed_over(setup: Setup) {
     let open = open::<u64>(setup);
     let (tx, rx) = (open.sender(), open.receiver());
     // In the name of one who lives and knows nothing of it.
-    forge(&open.file(), slot(0), word(0, RECEIVER, HELD));
+    forge(&open.file(), slot(setup, 0), word(0, RECEIVER, HELD));
     if setup.membarrier {
         // In mode A, a skip word can say so as well.
-        forge(&open.file(), slot(1) + SKIP, word(1, RECEIVER, QUARANTINED));
+        forge(&open.file(), slot(setup, 1) + SKIP, word(1, RECEIVER, QUARANTINED));
     }
     let left = if setup.membarrier { 2 } else { 3 };
     for _ in 0..10 {
@@ -290,12 +296,19 @@ fn a_slot_that_a_stranger_holds_is_passed_over(setup: Setup) {
     }
 }
 
-fn whose_name_a_message_bears_does_not_matter(setup: Setup) {
-    for owner in [SENDER, RECEIVER, DEAD, BEYOND_THE_TABLE, NOBODY] {
+fn a_run_that_does_not_fit_is_a_fault(setup: Setup) {
+    let most = setup.messages_a_place::<u64, Mpmc>() as u64;
+    let runs = [(0, most), (1, most - 1), (most, 0), (63, 63)];
+    for (first, behind) in runs.into_iter().filter(|(first, behind)| first | behind < 64) {
         let open = open::<u64>(setup);
         let (tx, rx) = (open.sender(), open.receiver());
-        tx.send_slice(&[1, 2]).unwrap();
-        forge(&open.file(), slot(0), word(0, owner, FULL));
+        send_each(&tx, &[1, 2]);
+        let forged = word(0, first << 6 | behind, FULL);
+        forge(&open.file(), slot(setup, 0), forged);
+        let is_found = |fault: &Fault| matches!(fault, Fault::Corrupt { found, .. } if *found == forged);
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Fault(fault)) if is_found(&fault)), "{first}, {behind}");
+        assert!(matches!(rx.try_recv_slice(&mut [0; 9]), Err(TryRecvError::Fault(fault)) if is_found(&fault)));
+        forge(&open.file(), slot(setup, 0), word(0, 0, FULL));
         assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2]);
         is_whole(&tx, &rx);
     }
@@ -325,7 +338,7 @@ fn hints_from_the_future_are_a_fault_or_cost_the_messages(setup: Setup) {
         for value in [60, 1 << 20, 1 << 48, u64::MAX - 1, u64::MAX] {
             let open = open::<u64>(setup);
             let (tx, rx) = (open.sender(), open.receiver());
-            tx.send_slice(&[1, 2]).unwrap();
+            send_each(&tx, &[1, 2]);
             forge(&open.file(), hint, value);
             for _ in 0..20 {
                 let _ = (tx.try_send(3), rx.try_recv(), rx.recv_timeout(Duration::ZERO));

@@ -8,13 +8,12 @@ use ringway::mpmc::{Guard, Receiver, Sender};
 
 use crate::message::numbered;
 use crate::random::Random;
-use crate::setup::{Open, Setup};
+use crate::setup::{Open, Places, Setup};
 use crate::{Behaviour, behaviours};
 
-pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
-    random_operations_of_several_peers_do_what_a_deque_does,
-    random_guards_do_what_a_deque_and_a_list_do,
-];
+pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc: random_operations_of_several_peers_do_what_a_deque_does];
+
+pub(crate) const GUARDED: &[Behaviour] = behaviours![mpmc: random_guards_do_what_a_deque_and_a_list_do];
 
 fn random_operations_of_several_peers_do_what_a_deque_does(setup: Setup) {
     compare_all(setup, false);
@@ -32,7 +31,8 @@ fn compare_all(setup: Setup, guarded: bool) {
             // Two peers, one of which has two handles.
             let receivers = [&receivers[0], &receivers[1], &receivers[1].clone()];
             let mut random = Random::new(seed << 8 | capacity as u64);
-            let mut pair = Pair::new(&open, receivers, guarded);
+            let places = Places::new(capacity, setup.messages_a_place::<u64, Mpmc>());
+            let mut pair = Pair::new(&open, receivers, places, guarded);
             for step in 0..600 {
                 let problem = pair.apply(&mut random);
                 assert_eq!(problem, Ok(()), "capacity {capacity}, seed {seed}, step {step}");
@@ -52,6 +52,8 @@ struct Pair<'a> {
     guards: Vec<(usize, Guard<'a, u64>)>,
     /// Sent, and never received.
     fresh: VecDeque<u64>,
+    /// Where those are, if none is received under guard.
+    places: Places,
     /// Refused; with the number of the first message that may come after it, and how often it was refused.
     refused: BTreeMap<u64, u64>,
     refusals: BTreeMap<u64, u32>,
@@ -59,10 +61,10 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn new(open: &'a Open<u64, Mpmc>, receivers: [&'a Receiver<u64>; 3], guarded: bool) -> Self {
+    fn new(open: &'a Open<u64, Mpmc>, receivers: [&'a Receiver<u64>; 3], places: Places, guarded: bool) -> Self {
         let (fresh, refused, refusals) = (VecDeque::new(), BTreeMap::new(), BTreeMap::new());
         let (senders, guards) = (vec![open.sender()], Vec::new());
-        Self { open, senders, receivers, guarded, guards, fresh, refused, refusals, next: 0 }
+        Self { open, senders, receivers, guarded, guards, fresh, places, refused, refusals, next: 0 }
     }
 
     /// Makes a random call and compares.
@@ -70,9 +72,9 @@ impl<'a> Pair<'a> {
         let receiver = random.below(3);
         match random.below(16) {
             0..4 => self.send(random.below(8), 1),
-            4..6 => self.send(random.below(8), random.below(12)),
+            4..6 => self.send(random.below(8), random.below(12 * self.places.messages_a_place())),
             6..9 => self.receive(receiver),
-            9 => self.receive_slice(receiver, random.below(12)),
+            9 => self.receive_slice(receiver, random.below(12 * self.places.messages_a_place())),
             10 | 11 if self.guarded => self.receive_guarded(receiver),
             12 | 13 if !self.guards.is_empty() => self.end_guard(random),
             14 if random.below(4) == 0 => {
@@ -105,7 +107,7 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         let tx = &self.senders[sender % self.senders.len()];
-        let room = tx.capacity() - self.used();
+        let room = if self.guarded { tx.capacity() - self.used() } else { self.places.room() };
         let result = match length {
             1 => tx.try_send(self.next).map(|()| 1).map_err(|error| error.is_full()),
             _ => tx
@@ -120,6 +122,9 @@ impl<'a> Pair<'a> {
             Err(is_full) => is_full && (fit == 0 || self.guarded && self.used() > 0),
         };
         let sent = result.unwrap_or(0) as u64;
+        if !self.guarded {
+            self.places.fill(sent as usize);
+        }
         self.fresh.extend(self.next..self.next + sent);
         self.next += sent;
         is(is_right, || format!("{result:?} for {length} where {room} fit"))
@@ -183,6 +188,9 @@ impl<'a> Pair<'a> {
             None => {
                 let expected = self.fresh.pop_front();
                 is(expected == Some(message), || format!("{message} instead of {expected:?}"))?;
+                if !self.guarded {
+                    self.places.empty(1);
+                }
             }
         }
         Ok(self.refusals.get(&message).copied().unwrap_or(0))

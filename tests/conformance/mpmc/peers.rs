@@ -11,7 +11,7 @@ use ringway::mpmc::{Receiver, Sender};
 use ringway::{Error, PeerState, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::message::numbered;
-use crate::setup::{Setup, waiting};
+use crate::setup::{Setup, send_each, waiting};
 use crate::{Behaviour, behaviours};
 
 pub(crate) const IMMEDIATE: &[Behaviour] = behaviours![mpmc:
@@ -264,7 +264,7 @@ fn the_last_sender_wakes_every_receiver(setup: Setup) {
     let calls: [fn(&Receiver<u64>) -> bool; 4] = [
         |rx| rx.recv() == Err(RecvError::Disconnected),
         |rx| rx.recv_timeout(LONG) == Err(RecvTimeoutError::Disconnected),
-        |rx| rx.recv_guard().is_err_and(|error| error.is_disconnected()),
+        |rx| rx.recv_slice(&mut [0; 2]).is_err_and(|error| error.is_disconnected()),
         |rx| rx.iter().next().is_none(),
     ];
     let receivers: Vec<_> = calls
@@ -282,7 +282,7 @@ fn the_last_receiver_wakes_every_sender(setup: Setup) {
     let open = setup.open::<u64, Mpmc>(2);
     let (rx, other) = (open.receiver(), open.receiver());
     let shared = open.sender();
-    shared.send_slice(&[0, 1]).unwrap();
+    send_each(&shared, &[0, 1]);
     let calls: [fn(&Sender<u64>) -> bool; 4] = [
         |tx| tx.send(9) == Err(SendError::Disconnected(9)),
         |tx| tx.send_timeout(9, LONG) == Err(SendTimeoutError::Disconnected(9)),
@@ -332,7 +332,7 @@ fn every_place_wakes_a_sender(setup: Setup) {
     let (tx, rx) = (open.sender(), open.receiver());
     let before = numbered::<u64>(100..100 + SENDERS);
     for batch in [false, true] {
-        tx.send_slice(&before).unwrap();
+        send_each(&tx, &before);
         let senders: Vec<_> = (0..SENDERS)
             .map(|number| {
                 let tx = open.sender();
