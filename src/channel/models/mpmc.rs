@@ -8,12 +8,22 @@ use crate::error::{RecvError, TryRecvError, TrySendError};
 use crate::mpmc::{Channel, Receiver, Sender};
 use crate::wait::Wait;
 
+fn options() -> Options {
+    Options::new().capacity(2).peers(4).wait(Wait::Park).membarrier(false)
+}
+
 fn open() -> Channel<Message> {
-    Channel::heap(&Options::new().capacity(2).peers(4).wait(Wait::Park).membarrier(false)).unwrap()
+    Channel::heap(&options()).unwrap()
 }
 
 fn ends() -> (Sender<Message>, Receiver<Message>) {
     let channel = open();
+    (channel.sender().unwrap(), channel.receiver().unwrap())
+}
+
+/// Of a ring in which the two messages of a slice share a slot.
+fn packed_ends() -> (Sender<Message>, Receiver<Message>) {
+    let channel = Channel::heap(&options().pack_batches(true)).unwrap();
     (channel.sender().unwrap(), channel.receiver().unwrap())
 }
 
@@ -223,5 +233,56 @@ fn two_receivers_share_a_slice() {
         let mut all: Vec<_> = mine.into_iter().chain(theirs).chain(drain(&rx)).collect();
         all.sort();
         assert_eq!(all, [0, 1]);
+    });
+}
+
+#[test]
+fn a_packed_slice_arrives_at_once_and_in_order() {
+    explore(|| {
+        let (tx, rx) = packed_ends();
+        let sender = thread::spawn(move || (send_two(&tx, 0), send_two(&tx, 2), send_two(&tx, 4)));
+        let mut received = receive_two(&rx);
+        assert_ne!(received.len(), 1, "one of two that share a slot");
+        received.extend(rx.try_recv().map(|found| found[0]));
+        let sent = sender.join().unwrap();
+        received.extend(drain(&rx));
+        let expected = if sent.2 == 0 { vec![0, 1, 2, 3] } else { vec![0, 1, 2, 3, 4, 5] };
+        assert_eq!(((sent.0, sent.1), received), ((2, 2), expected));
+    });
+}
+
+#[test]
+fn receivers_share_a_packed_slot() {
+    explore_up_to(2, || {
+        let (tx, rx) = packed_ends();
+        assert_eq!(send_two(&tx, 0), 2);
+        let other = rx.clone();
+        let receiver = thread::spawn(move || other.try_recv().ok().map(|found| found[0]));
+        // It finds two, one or none, and makes room or not.
+        let mine = receive_two(&rx);
+        let sent = send_two(&tx, 2) as u64;
+        drop(tx);
+        let theirs = receiver.join().unwrap();
+        let left = drain(&rx);
+        assert!(mine.is_sorted() && left.is_sorted(), "{mine:?}, {left:?}");
+        let mut all: Vec<_> = mine.into_iter().chain(theirs).chain(left).collect();
+        all.sort();
+        assert_eq!(all, (0..2 + sent).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn packed_slices_of_two_producers_stay_whole() {
+    // A slot that is quarantined is sent again, with all that was in it.
+    explore_up_to(2, || {
+        let (tx, rx) = packed_ends();
+        let other = tx.clone();
+        let sender = thread::spawn(move || send_two(&other, 10));
+        let receiver = thread::spawn(move || drain(&rx));
+        assert_eq!(send_two(&tx, 0), 2);
+        drop(tx);
+        assert_eq!(sender.join().unwrap(), 2);
+        let received = receiver.join().unwrap();
+        assert!(received == [0, 1, 10, 11] || received == [10, 11, 0, 1], "{received:?}");
     });
 }
