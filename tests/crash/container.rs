@@ -4,7 +4,6 @@
 #![allow(unsafe_code)] // namespaces
 
 use std::fs::{self, create_dir};
-use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread::yield_now;
@@ -19,7 +18,7 @@ use crate::mount::mount;
 use crate::oracle::{Verdict, require};
 use crate::process::{Board, Change, Child, Ended, await_sleep_of, errno_of, exit_now, idle, signal_process, state_of};
 use crate::tracer::Victim;
-use crate::world::{Backing, Numbered, World, options};
+use crate::world::{Access, Backing, Numbered, World, options};
 
 /// Cell of a world's board that says how far its actors are.
 const STEP: usize = 0;
@@ -172,23 +171,6 @@ impl Container {
 /// How a container comes to a channel: by its name, or by a socket through which it is passed, or by birth.
 struct Door(Option<UnixStream>);
 
-/// A channel, come by in a container.
-enum Access<'w, F: Flavor> {
-    Own(Channel<u64, F>),
-    Inherited(&'w Channel<u64, F>),
-}
-
-impl<F: Flavor> Deref for Access<'_, F> {
-    type Target = Channel<u64, F>;
-
-    fn deref(&self) -> &Channel<u64, F> {
-        match self {
-            Self::Own(channel) => channel,
-            Self::Inherited(channel) => channel,
-        }
-    }
-}
-
 impl Door {
     fn to<F: Flavor>(world: &World<u64, F>) -> Self {
         let channel = world.channel();
@@ -200,11 +182,15 @@ impl Door {
         Self(Some(theirs))
     }
 
-    fn enter<'w, F: Flavor>(&self, world: &'w World<u64, F>) -> Access<'w, F> {
+    fn enter<'w, F: Flavor>(&self, world: &'w World<u64, F>) -> Access<'w, u64, F> {
         self.enter_with(world, &options()).expect("the region is there and whole")
     }
 
-    fn enter_with<'w, F: Flavor>(&self, world: &'w World<u64, F>, options: &Options) -> Result<Access<'w, F>, Error> {
+    fn enter_with<'w, F: Flavor>(
+        &self,
+        world: &'w World<u64, F>,
+        options: &Options,
+    ) -> Result<Access<'w, u64, F>, Error> {
         match (&self.0, world.channel().name()) {
             (Some(socket), _) => Channel::receive_fd(socket, options).map(Access::Own),
             (None, Some(name)) => Channel::attach(name, options).map(Access::Own),
@@ -493,7 +479,7 @@ fn strangers<F: Flavor>(backing: Backing) -> Verdict {
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for backing in Backing::INHERITED {
+    for backing in Backing::EACH {
         let mut case = |name: &str, run: fn(Backing) -> Verdict| {
             cases.push(Case::contained(format!("container::{name}[{backing:?}]"), move || run(backing)));
         };

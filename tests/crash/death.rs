@@ -82,13 +82,14 @@ pub(crate) const IDLE: &str = "--idle";
 fn found_dead(backing: Backing, end: End, death: Death) -> Verdict {
     let world = World::<u64>::new(backing, CAPACITY);
     if end == End::Receiver {
-        Child::start(|| {
-            let tx = world.open().sender().expect("the role is free");
-            (0..SENT).for_each(|number| tx.try_send(u64::new(number)).expect("there is room"));
-        })
-        .succeed("the sender")?;
+        world
+            .child(|| {
+                let tx = world.open().sender().expect("the role is free");
+                (0..SENT).for_each(|number| tx.try_send(u64::new(number)).expect("there is room"));
+            })
+            .succeed("the sender")?;
     }
-    let mut victim = Child::start(|| {
+    let mut victim = world.child(|| {
         let channel = world.open();
         match end {
             End::Sender => {
@@ -114,10 +115,15 @@ fn found_dead(backing: Backing, end: End, death: Death) -> Verdict {
     survivor_of(end, world, SENT, taken).after(pid).map(drop)
 }
 
+/// A region whose channel waits so, for those who inherit it.
+fn waiting_world(backing: Backing, wait: Wait) -> World<u64> {
+    World::with(backing, &options().capacity(CAPACITY as usize).wait(wait))
+}
+
 /// A process that dies while the other side waits for it, asleep or polling.
 fn waited_for(backing: Backing, end: End, death: Death, wait: Wait) -> Verdict {
-    let world = World::<u64>::new(backing, CAPACITY);
-    let mut survivor = Child::start(|| {
+    let world = waiting_world(backing, wait);
+    let mut survivor = world.child(|| {
         let channel = world.open_with(&options().wait(wait));
         match end {
             End::Sender => {
@@ -134,7 +140,7 @@ fn waited_for(backing: Backing, end: End, death: Death, wait: Wait) -> Verdict {
         }
     });
     world.board.await_at_least(READY, 1);
-    let mut victim = Child::start(|| {
+    let mut victim = world.child(|| {
         let _held = end.take(&world.open()).expect("the role is free");
         world.board.set(READY, 2);
         if [Death::Killed, Death::Zombie].contains(&death) {
@@ -155,8 +161,8 @@ fn waited_for(backing: Backing, end: End, death: Death, wait: Wait) -> Verdict {
 
 /// A process that is killed while it sleeps in the kernel itself.
 fn killed_asleep(backing: Backing, end: End, wait: Wait) -> Verdict {
-    let world = World::<u64>::new(backing, CAPACITY);
-    let mut victim = Child::start(|| {
+    let world = waiting_world(backing, wait);
+    let mut victim = world.child(|| {
         let channel = world.open_with(&options().wait(wait));
         match end {
             End::Sender => {
@@ -179,9 +185,9 @@ fn killed_asleep(backing: Backing, end: End, wait: Wait) -> Verdict {
 fn in_another_namespace(backing: Backing, end: End) -> Verdict {
     let world = World::<u64>::new(backing, CAPACITY);
     let board = Board::new(2);
-    let mut outside = Child::start(|| {
+    let mut outside = world.child(|| {
         enter_pid_namespace().expect("it was permitted before");
-        let mut inside = Child::start(|| {
+        let mut inside = world.child(|| {
             assert_eq!(std::process::id(), 1);
             let _held = end.take(&world.open()).expect("the role is free");
             board.set(READY, 1);
@@ -212,16 +218,16 @@ fn in_another_namespace(backing: Backing, end: End) -> Verdict {
 fn from_another_namespace(backing: Backing, end: End) -> Verdict {
     let world = World::<u64>::new(backing, CAPACITY);
     let board = Board::new(2);
-    let mut victim = Child::start(|| {
+    let mut victim = world.child(|| {
         let _held = end.take(&world.open()).expect("the role is free");
         board.set(READY, 1);
         idle();
     });
     board.await_at_least(READY, 1);
     let pid = victim.pid();
-    let mut outside = Child::start(|| {
+    let mut outside = world.child(|| {
         enter_pid_namespace().expect("it was permitted before");
-        let mut inside = Child::start(|| {
+        let mut inside = world.child(|| {
             let channel = world.open();
             assert_eq!(end.state(&channel), PeerState::Running { pid });
             assert!(matches!(end.take(&channel), Err(Error::RoleTaken { .. })));
@@ -241,7 +247,7 @@ fn from_another_namespace(backing: Backing, end: End) -> Verdict {
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for backing in Backing::OPEN {
+    for backing in Backing::EACH {
         for end in End::ALL {
             for death in Death::ALL {
                 let name = format!("death::found dead, {death:?}[{end:?}, {backing:?}]");
@@ -273,5 +279,5 @@ pub(crate) fn namespace_cases() -> Vec<Case> {
             }),
         ]
     };
-    Backing::OPEN.into_iter().flat_map(|backing| End::ALL.map(|end| (backing, end))).flat_map(of).collect()
+    Backing::EACH.into_iter().flat_map(|backing| End::ALL.map(|end| (backing, end))).flat_map(of).collect()
 }

@@ -155,11 +155,7 @@ fn parent_dies(backing: Backing) -> Verdict {
     let rx = world.receiver();
     adopt_orphans();
     let live = || {
-        let tx = if backing == Backing::Anonymous {
-            world.sender()
-        } else {
-            world.open().sender().expect("the role is free")
-        };
+        let tx = world.open().sender().expect("the role is free");
         tx.try_send(u64::new(0)).expect("there is room");
         let mut child = Child::inheriting(|| {
             outlive_parent();
@@ -171,8 +167,7 @@ fn parent_dies(backing: Backing) -> Verdict {
         world.board.set(ORPHAN, child.pid().into());
         child.finish();
     };
-    // What nobody can open has to be inherited with all that belongs to it.
-    let mut parent = if backing == Backing::Anonymous { Child::inheriting(live) } else { Child::start(live) };
+    let mut parent = world.child(live);
     world.board.await_at_least(ORPHAN, 1);
     world.board.await_at_least(STEP, 1);
     parent.kill();
@@ -296,7 +291,7 @@ fn threads_send_while_their_process_forks(backing: Backing, mode: Mode) -> Verdi
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for backing in Backing::INHERITED {
+    for backing in Backing::EACH {
         cases.push(Case::new(format!("fork::of a sender[{backing:?}]"), move || a_sender_forks(backing)));
         for mode in Mode::ALL {
             cases.push(Case::new(format!("fork::amid threads that send[{mode:?}, {backing:?}]"), move || {

@@ -1,5 +1,7 @@
 //! `SIGKILL` before every instruction of every operation; each point gets a victim of its own.
 
+use std::collections::BTreeSet;
+
 use crate::harness::Case;
 use crate::oracle::{Verdict, require};
 use crate::series::{Operation, Scene, course};
@@ -47,6 +49,8 @@ pub(crate) fn everywhere(operation: &Operation) -> Verdict<Vec<Killed>> {
     // A clock, a pid with another number of digits, or a sleeper who looks around just then may lead a victim another way;
     // it is judged all the same, but most must come to where they were to be killed.
     require!(strayed * 3 <= points.len() as u64, "{strayed} of {} victims took another way", points.len());
+    let effects: BTreeSet<u64> = killed.iter().map(|killed| killed.effect).collect();
+    require!(effects.len() <= trace.changes.len() + 1, "effects without changes: other bytes were watched");
     Ok(killed)
 }
 
@@ -76,7 +80,7 @@ pub(crate) fn cases() -> Vec<Case> {
         })
     };
     let simple = |backing| messages::operations(backing).into_iter().chain(life::operations_to_kill(backing));
-    let simple = Backing::OPEN.into_iter().flat_map(simple).chain(life::naming_operations()).chain(mpmc::operations());
+    let simple = Backing::EACH.into_iter().flat_map(simple).chain(life::naming_operations()).chain(mpmc::operations());
     let waking = Backing::all().iter().copied().flat_map(wake::operations);
     let simple = simple.map(|operation| case(operation, |_| Ok(())));
     simple.chain(waking.map(|operation| case(operation, between_publishing_and_waking))).collect()

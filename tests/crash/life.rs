@@ -5,7 +5,7 @@ use ringway::{Error, Options, PeerState, RecvError};
 
 use crate::harness::names;
 use crate::oracle::{AfterReceiver, AfterSender, Survivor, Verdict, channel_usable, require, usable};
-use crate::process::{Child, exit_now};
+use crate::process::exit_now;
 use crate::series::{Operation, Sampling, Scene, Stage};
 use crate::tracer::Victim;
 use crate::world::{Backing, Numbered, Numbers, World, fresh_name, options, own_prefix};
@@ -49,7 +49,7 @@ pub(crate) const TAKEN: u64 = 1;
 
 /// A region with an unfinished stream in it, whose two ends have crashed.
 pub(crate) fn bereaved(world: &World<u64>) {
-    let crash = |body: &dyn Fn()| Child::start(body).succeed("a predecessor").expect("it ends as it is told");
+    let crash = |body: &dyn Fn()| world.child(body).succeed("a predecessor").expect("it ends as it is told");
     crash(&|| {
         let tx = world.open().sender().expect("the role is free");
         (0..SENT).for_each(|number| tx.try_send(u64::new(number)).expect("there is room"));
@@ -78,6 +78,11 @@ fn drop_of(end: End, backing: Backing, stage: Stage) -> Operation {
     Operation { sampling: Sampling::Every, ..operation }
 }
 
+/// Attaching without a role. What is inherited is not attached to: its creator has mapped it, for its children, too.
+fn opening_operations(backing: Backing) -> Option<Operation> {
+    (backing != Backing::Anonymous).then(|| operation(format!("open[{backing:?}]"), opening(backing)))
+}
+
 /// Attaching and detaching, to be killed in.
 pub(crate) fn operations_to_kill(backing: Backing) -> Vec<Operation> {
     let of_end = |end: End| {
@@ -87,7 +92,7 @@ pub(crate) fn operations_to_kill(backing: Backing) -> Vec<Operation> {
             drop_of(end, backing, detaching(backing, end)),
         ]
     };
-    End::ALL.into_iter().flat_map(of_end).chain([operation(format!("open[{backing:?}]"), opening(backing))]).collect()
+    End::ALL.into_iter().flat_map(of_end).chain(opening_operations(backing)).collect()
 }
 
 /// Attaching and detaching, to be stopped in.
@@ -98,7 +103,7 @@ pub(crate) fn operations_to_stop(backing: Backing) -> Vec<Operation> {
             drop_of(end, backing, leaving(backing, end)),
         ]
     };
-    End::ALL.into_iter().flat_map(of_end).chain([operation(format!("open[{backing:?}]"), opening(backing))]).collect()
+    End::ALL.into_iter().flat_map(of_end).chain(opening_operations(backing)).collect()
 }
 
 /// A process that takes an end, as the first ever or from one that crashed.
@@ -109,7 +114,7 @@ fn attaching(backing: Backing, end: End, first: bool) -> Stage {
         if !first {
             bereaved(&world);
         }
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             let channel = world.open();
             marker.mark();
             let held = end.take(&channel).expect("the role is free");
@@ -126,7 +131,7 @@ fn detaching(backing: Backing, end: End) -> Stage {
     Box::new(move || {
         let world = World::<u64>::new(backing, CAPACITY);
         bereaved(&world);
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             let held = end.take(&world.open()).expect("the role is free");
             marker.mark();
             drop(held);
@@ -141,7 +146,7 @@ fn detaching(backing: Backing, end: End) -> Stage {
 fn opening(backing: Backing) -> Stage {
     Box::new(move || {
         let world = World::<u64>::new(backing, CAPACITY);
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             marker.mark();
             let channel = world.open();
             marker.mark();
@@ -316,7 +321,7 @@ fn contending(backing: Backing, end: End) -> Stage {
     Box::new(move || {
         let world = World::<u64>::new(backing, CAPACITY);
         bereaved(&world);
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             let channel = world.open();
             marker.mark();
             let outcome = end.take(&channel);
@@ -364,7 +369,7 @@ fn leaving(backing: Backing, end: End) -> Stage {
     Box::new(move || {
         let world = World::<u64>::new(backing, CAPACITY);
         bereaved(&world);
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             let held = end.take(&world.open()).expect("the role is free");
             marker.mark();
             drop(held);

@@ -18,7 +18,7 @@
 //! Each trial is a process of its own (`harness`), as is each victim (`process`, `tracer`).
 //!
 //! `--nocapture` prints what each trial did. `RINGWAY_SEED=n` repeats the random choices of a run, which a failure prints.
-//! `RINGWAY_SOAK=1` is for the night: no instruction is left out, on either backing, and the streams are 300 times as long.
+//! `RINGWAY_SOAK=1` is for the night: no instruction is left out, on any backing, and the streams are 300 times as long.
 
 mod broken;
 mod container;

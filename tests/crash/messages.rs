@@ -5,7 +5,6 @@ use ringway::spsc::{Receiver, Sender};
 use crate::harness::is_soak;
 use crate::oracle::{AfterReceiver, AfterSender};
 use crate::series::{Operation, Sampling, Scene, Stage};
-use crate::tracer::Victim;
 use crate::world::{Backing, Numbered, Wide, World};
 
 /// The number of the first message of a victim's operation, as its place in the ring.
@@ -107,7 +106,7 @@ fn sending<T: Numbered>(
         let sent = place.number();
         let first = sent - PASSED;
         let survivor = AfterSender::midway(world, first, sent, batch);
-        let victim = Victim::start(|marker| {
+        let victim = survivor.world().victim(|marker| {
             let tx = survivor.world().open().sender().expect("the role is free");
             for number in first..sent {
                 tx.try_send(T::new(number)).expect("there is room");
@@ -135,7 +134,7 @@ fn receiving<T: Numbered>(
         let taken = place.number();
         let (first, sent) = (taken - PASSED, taken + batch);
         let survivor = AfterReceiver::midway(world, first, sent, taken, batch);
-        let victim = Victim::start(|marker| {
+        let victim = survivor.world().victim(|marker| {
             let rx = survivor.world().open().receiver().expect("the role is free");
             for number in first..taken {
                 assert_eq!(rx.try_recv().expect("it is there").number(), Ok(number));
@@ -158,7 +157,7 @@ const BLOCKED_CALLS: u32 = 6;
 fn blocked_sending(backing: Backing, woken: bool) -> Stage {
     Box::new(move || {
         let mut survivor = AfterSender::new(World::<u64>::new(backing, CAPACITY), 0, CAPACITY, 1);
-        let mut victim = Victim::start(|marker| {
+        let mut victim = survivor.world().victim(|marker| {
             let tx = survivor.world().open().sender().expect("the role is free");
             for number in 0..CAPACITY {
                 tx.try_send(u64::new(number)).expect("there is room");
@@ -180,7 +179,7 @@ fn blocked_sending(backing: Backing, woken: bool) -> Stage {
 fn blocked_receiving(backing: Backing, woken: bool) -> Stage {
     Box::new(move || {
         let mut survivor = AfterReceiver::midway(World::<u64>::new(backing, CAPACITY), PASSED, PASSED, PASSED, 1);
-        let mut victim = Victim::start(|marker| {
+        let mut victim = survivor.world().victim(|marker| {
             let rx = survivor.world().open().receiver().expect("the role is free");
             marker.mark();
             assert_eq!(rx.recv(), Ok(u64::new(PASSED)));

@@ -180,7 +180,7 @@ struct Side {
 
 impl Side {
     fn start<T: Numbered>(world: &World<T>, board: &Board, is_producer: bool, incarnation: u64, seed: u64) -> Self {
-        let child = Child::start(|| {
+        let child = world.child(|| {
             let mut random = Random::new(seed);
             let wait = [Wait::Spin, Wait::Adaptive, Wait::Park][random.below(3) as usize];
             let channel = world.open_with(&options().wait(wait));

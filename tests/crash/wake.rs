@@ -5,7 +5,6 @@ use ringway::SendError;
 use crate::oracle::{Survivor, Verdict, channel_usable, drain_until_disconnected, require, usable};
 use crate::process::{Child, exit_now};
 use crate::series::{Operation, Sampling, Scene, Stage};
-use crate::tracer::Victim;
 use crate::world::{Backing, Numbered, Numbers, World};
 
 const CAPACITY: u64 = 20;
@@ -52,13 +51,13 @@ pub(crate) fn operations(backing: Backing) -> Vec<Operation> {
 fn waking_receiver(backing: Backing) -> Stage {
     Box::new(move || {
         let world = World::<u64>::new(backing, CAPACITY);
-        let sleeper = Child::start(|| {
+        let sleeper = world.child(|| {
             let rx = world.open().receiver().expect("the role is free");
             let mut numbers = Numbers::from(0);
             drain_until_disconnected(&rx, &mut numbers).expect("the victim's messages, and then its end");
             world.board.set(PROGRESS, numbers.next());
         });
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             let tx = world.open().sender().expect("the role is free");
             marker.mark();
             tx.try_send(u64::new(0)).expect("there is room");
@@ -79,7 +78,7 @@ fn waking_receiver(backing: Backing) -> Stage {
 fn waking_sender(backing: Backing) -> Stage {
     Box::new(move || {
         let world = World::<u64>::new(backing, CAPACITY);
-        let sleeper = Child::start(|| {
+        let sleeper = world.child(|| {
             let tx = world.open().sender().expect("the role is free");
             let mut sent = 0;
             loop {
@@ -92,7 +91,7 @@ fn waking_sender(backing: Backing) -> Stage {
             }
         });
         world.board.await_at_least(PROGRESS, CAPACITY);
-        let victim = Victim::start(|marker| {
+        let victim = world.victim(|marker| {
             let rx = world.open().receiver().expect("the role is free");
             marker.mark();
             assert_eq!(rx.try_recv(), Ok(u64::new(0)));

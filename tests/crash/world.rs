@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::fs::{self, File};
+use std::ops::{Deref, Range};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::parent_id;
@@ -14,7 +15,8 @@ use ringway::channel_of::{Channel, Flavor, Mpmc, Receiver, Sender, Spsc};
 use ringway::{Inspection, Options, Payload, Wait};
 
 use crate::harness::is_soak;
-use crate::process::Board;
+use crate::process::{Board, Child};
+use crate::tracer::{Marker, Victim};
 
 /// What kind of memory the region lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +36,11 @@ pub(crate) enum Backing {
 impl Backing {
     /// On which everything is tried: a handle does not know what it is attached to, so two, and in a soak each.
     pub(crate) fn all() -> &'static [Self] {
-        if is_soak() { &Self::OPEN } else { &[Self::Posix, Self::Memfd] }
+        if is_soak() { &Self::EACH } else { &[Self::Posix, Self::Memfd] }
     }
 
-    /// Those that any process can open: on each, that is tried which the memory decides about, and some of the rest.
-    pub(crate) const OPEN: [Self; 4] = [Self::Posix, Self::Memfd, Self::File, Self::SystemV];
-    /// Those that children inherit.
-    pub(crate) const INHERITED: [Self; 5] = [Self::Posix, Self::Memfd, Self::File, Self::SystemV, Self::Anonymous];
+    /// On each, that is tried which the memory decides about, and some of the rest.
+    pub(crate) const EACH: [Self; 5] = [Self::Posix, Self::Memfd, Self::File, Self::SystemV, Self::Anonymous];
 }
 
 /// How an MPMC ring publishes.
@@ -155,9 +155,12 @@ impl Drop for Scratch {
 /// The bytes of a region, wherever it lies.
 #[derive(Debug)]
 pub(crate) struct Bytes {
+    /// The region's own, or this process's memory.
     file: File,
     base: u64,
     pub(crate) length: usize,
+    /// Whether a segment was attached to be looked at.
+    is_attached: bool,
 }
 
 impl Bytes {
@@ -172,7 +175,7 @@ impl Bytes {
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        if self.base != 0 {
+        if self.is_attached {
             // SAFETY: attached by whoever made this value, for it alone.
             unsafe { libc::shmdt(std::ptr::without_provenance(self.base as usize)) };
         }
@@ -181,6 +184,9 @@ impl Drop for Bytes {
 
 /// Where files lie: beside the build, which hardly ever is memory.
 pub(crate) const DISK: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// What a region begins with, as docs/LAYOUT.md gives it.
+const MAGIC: &[u8; 8] = b"RINGWAY\0";
 
 /// Cells of a world's board.
 const BOARD: usize = 16;
@@ -225,6 +231,47 @@ pub(crate) fn prefix_of(harness: u32, trial: Option<u32>) -> String {
         Some(trial) => format!("ringway-crash-{harness}-{trial}-"),
         None => format!("ringway-crash-{harness}-"),
     }
+}
+
+/// A channel as a process has come by it.
+#[derive(Debug)]
+pub(crate) enum Access<'w, T, F: Flavor> {
+    /// Opened by this process.
+    Own(Channel<T, F>),
+    /// By its creator, which is this process or one that it descends from.
+    Inherited(&'w Channel<T, F>),
+}
+
+impl<T, F: Flavor> Deref for Access<'_, T, F> {
+    type Target = Channel<T, F>;
+
+    fn deref(&self) -> &Channel<T, F> {
+        match self {
+            Self::Own(channel) => channel,
+            Self::Inherited(channel) => channel,
+        }
+    }
+}
+
+/// Where this process has the region that its children inherit; a trial has one at a time.
+fn inherited(memory: &File) -> Range<u64> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("our own mappings");
+    let is_region = |range: &Range<u64>| {
+        let mut magic = [0; MAGIC.len()];
+        memory.read_exact_at(&mut magic, range.start).expect("it is mapped");
+        magic == *MAGIC
+    };
+    // What the kernel calls memory that is shared and has no file; boards are such, too.
+    let shared = maps.lines().filter(|line| line.ends_with("/dev/zero (deleted)"));
+    let ranges = shared.map(|line| {
+        let (start, end) = line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
+        let [start, end] = [start, end].map(|digits| u64::from_str_radix(digits, 16).expect("an address"));
+        start..end
+    });
+    let mut regions = ranges.filter(is_region);
+    let region = regions.next().expect("a region is mapped");
+    assert_eq!(regions.next(), None, "another region is mapped");
+    region
 }
 
 impl<T: Numbered> World<T> {
@@ -282,20 +329,35 @@ impl<T: Numbered, F: Flavor> World<T, F> {
     }
 
     /// Attaches to the region as any other process would.
-    pub(crate) fn open(&self) -> Channel<T, F> {
+    pub(crate) fn open(&self) -> Access<'_, T, F> {
         self.open_with(&options())
     }
 
-    pub(crate) fn open_with(&self, options: &Options) -> Channel<T, F> {
+    /// The same with these options; what is inherited has those of its creator.
+    pub(crate) fn open_with(&self, options: &Options) -> Access<'_, T, F> {
         let channel = match &self.address {
             Address::Name(name) => Channel::attach(name, options),
             Address::Descriptor(path) => {
                 let file = File::options().read(true).write(true).open(path).expect("the creator's descriptor");
                 Channel::from_fd(file.into(), options)
             }
-            Address::Inherited => panic!("it is inherited, not opened"),
+            Address::Inherited => return Access::Inherited(&self.channel),
         };
-        channel.expect("the region is there and whole")
+        Access::Own(channel.expect("the region is there and whole"))
+    }
+
+    /// Starts a child that has to open the region as any stranger; if nobody can, one that inherits it.
+    pub(crate) fn child(&self, body: impl FnOnce()) -> Child {
+        if self.can_be_opened() { Child::start(body) } else { Child::inheriting(body) }
+    }
+
+    /// Starts such a child as a victim.
+    pub(crate) fn victim(&self, body: impl FnOnce(&Marker)) -> Victim {
+        if self.can_be_opened() { Victim::start(body) } else { Victim::inheriting(body) }
+    }
+
+    fn can_be_opened(&self) -> bool {
+        !matches!(self.address, Address::Inherited)
     }
 
     /// The channel as its creator has it open.
@@ -316,9 +378,13 @@ impl<T: Numbered, F: Flavor> World<T, F> {
         if self.channel.as_fd().is_some() {
             let file = self.file();
             let length = file.metadata().expect("an open file").len() as usize;
-            return Bytes { file, base: 0, length };
+            return Bytes { file, base: 0, length, is_attached: false };
         }
-        let name = self.channel.name().expect("a System V segment");
+        let file = File::open("/proc/self/mem").expect("our own memory");
+        let Some(name) = self.channel.name() else {
+            let Range { start: base, end } = inherited(&file);
+            return Bytes { file, base, length: (end - base) as usize, is_attached: false };
+        };
         let key = name.strip_prefix("sysv:0x").and_then(|digits| i32::from_str_radix(digits, 16).ok()).expect("a key");
         let length = Inspection::of(name).expect("a region").region_length as usize;
         // SAFETY: takes numbers only.
@@ -326,7 +392,7 @@ impl<T: Numbered, F: Flavor> World<T, F> {
         // SAFETY: an address of the kernel's choice overlays nothing; it is read by system calls only.
         let base = unsafe { libc::shmat(segment, std::ptr::null(), libc::SHM_RDONLY) };
         assert_ne!(base.addr(), usize::MAX);
-        Bytes { file: File::open("/proc/self/mem").expect("our own memory"), base: base.addr() as u64, length }
+        Bytes { file, base: base.addr() as u64, length, is_attached: true }
     }
 
     /// The region's file, for whoever changes its bytes.

@@ -64,6 +64,7 @@ fn they_are_listed_shown_and_removed() {
         assert_eq!(listed, address.starts_with("sysv:"), "files are listed if they are named");
         let shown = output(&["inspect", address]);
         assert!(shown.contains(address) && shown.contains("3 of 8"), "{shown}");
+        assert!(!shown.contains("note "), "only names in POSIX shared memory are limited: {shown}");
         drop(channel);
         output(&["remove", address]);
         assert!(place.is_free());

@@ -51,6 +51,22 @@ fn a_channel_without_an_end_says_so() {
 }
 
 #[test]
+fn a_name_that_is_not_portable_is_noted() {
+    let _watchdog = watchdog();
+    let start = format!("ringway-{}-", std::process::id());
+    for (length, is_noted) in [(30, false), (31, true)] {
+        let name = format!("{start:n<length$}");
+        let _channel = Channel::<u64>::create(&name, &Options::new()).unwrap();
+        for address in [&name, &format!("posix:{name}")] {
+            let shown = output(&["inspect", address]);
+            let notes: Vec<_> = shown.lines().filter(|line| line.starts_with("note ")).collect();
+            assert_eq!(notes.len(), usize::from(is_noted), "{shown}");
+            assert!(notes.iter().all(|note| note.contains("30 bytes")), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn what_is_in_use_is_removed_only_by_force() {
     let _watchdog = watchdog();
     let name = Name::new();

@@ -19,7 +19,7 @@ pub(super) fn writer<T: Numbered>(
     number: u64,
     known: &OnceCell<Point>,
 ) -> Result<Victim, Victim> {
-    let mut victim = Victim::start(|marker| {
+    let mut victim = world.victim(|marker| {
         let tx = world.open().sender().expect("an index is free");
         let message = T::new(number);
         marker.mark();
@@ -47,7 +47,7 @@ pub(super) fn resume(victim: Victim) -> Verdict {
 
 /// A process that holds the next message under guard, until it is killed.
 pub(super) fn reader<T: Numbered>(world: &World<T, Mpmc>) -> Child {
-    let child = Child::start(|| {
+    let child = world.child(|| {
         let rx = world.open().receiver().expect("an index is free");
         let _guard = rx.recv_guard().expect("a message is there");
         world.board.set(GUARDED, 1);

@@ -8,7 +8,7 @@ use super::Place;
 use super::oracle::{Others, report};
 use super::setting::{Setting, bury};
 use crate::series::{Operation, Stage};
-use crate::tracer::{Point, Victim};
+use crate::tracer::Point;
 use crate::world::Numbered;
 
 /// How a victim ends its guard; what it has taken out of the channel by that.
@@ -21,7 +21,7 @@ impl<T: Numbered> Setting<T> {
         Box::new(move || {
             let mut others = self.others(&theirs);
             others.victim_guards();
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 let rx = others.world().open().receiver().expect("an index is free");
                 marker.mark();
                 let guard = rx.recv_guard().expect("there is a message, sooner or later");
@@ -41,7 +41,7 @@ impl<T: Numbered> Setting<T> {
             if !acknowledges {
                 others.victim_refuses();
             }
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 let rx = others.world().open().receiver().expect("an index is free");
                 let guard = rx.recv_guard().expect("a message is there");
                 marker.mark();

@@ -9,7 +9,7 @@ use super::Place;
 use super::oracle::{OWN, Others, report};
 use super::setting::{Setting, guarded, held, written};
 use crate::series::{Operation, Sampling, Stage};
-use crate::tracer::{Point, Victim};
+use crate::tracer::Point;
 use crate::world::Numbered;
 
 /// A handle of either kind.
@@ -37,7 +37,7 @@ impl Setting<u64> {
         Box::new(move || {
             let mut others = self.others(&theirs);
             others.has_room_for_newcomer();
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 let channel = others.world().open();
                 marker.mark();
                 let outcome = attach(&channel);
@@ -57,7 +57,7 @@ impl Setting<u64> {
         Box::new(move || {
             let mut others = self.others(&theirs);
             others.has_room_for_newcomer();
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 let handle = attach(&others.world().open()).expect("an index is free");
                 marker.mark();
                 drop(handle);
@@ -79,7 +79,7 @@ impl Setting<u64> {
                 Handle::Receiver(_) => others.victim_receives(1),
             }
             drop(handle);
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 match attach(&others.world().open()).expect("an index is free") {
                     Handle::Sender(tx) => {
                         let clone = tx.clone();

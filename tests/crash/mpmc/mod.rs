@@ -30,9 +30,12 @@ impl Place {
     }
 
     fn operation(self, name: &str, stage: Stage, effects: &'static [u64], whole: u64) -> Operation {
+        Operation { name: self.name_of(name), stage, effects, whole, sampling: Sampling::Some }
+    }
+
+    fn name_of(self, operation: &str) -> String {
         let Self { backing, mode } = self;
-        let name = format!("mpmc {name}[{mode:?}, {backing:?}]");
-        Operation { name, stage, effects, whole, sampling: Sampling::Some }
+        format!("mpmc {operation}[{mode:?}, {backing:?}]")
     }
 }
 
@@ -43,14 +46,39 @@ pub(crate) fn operations_to_stop() -> Vec<Operation> {
 
 /// All others.
 pub(crate) fn operations() -> Vec<Operation> {
-    let at = |place| {
-        let messages = messages::sending_operations(place).into_iter().chain(messages::receiving_operations(place));
-        messages.chain(guards::operations(place)).chain(life::operations(place)).chain(wake::operations(place))
-    };
+    let operations = Place::all().into_iter().flat_map(operations_at);
+    if is_soak() {
+        return operations.collect();
+    }
     // What the memory decides about is tried on the others, too.
-    let others = [(Backing::File, Mode::A), (Backing::SystemV, Mode::C)].map(|(backing, mode)| Place { backing, mode });
-    let others = others.into_iter().filter(|_| !is_soak()).flat_map(life::operations);
-    Place::all().into_iter().flat_map(at).chain(others).collect()
+    let others = [(Backing::File, Mode::A), (Backing::SystemV, Mode::C), (Backing::Anonymous, Mode::A)];
+    let others = others.into_iter().flat_map(|(backing, mode)| life::operations(Place { backing, mode }));
+    operations.chain(others).chain(inherited_sample()).collect()
+}
+
+fn operations_at(place: Place) -> Vec<Operation> {
+    let messages = messages::sending_operations(place).into_iter().chain(messages::receiving_operations(place));
+    messages.chain(guards::operations(place)).chain(life::operations(place)).chain(wake::operations(place)).collect()
+}
+
+/// Some on memory that victims come by in another way: they inherit it.
+fn inherited_sample() -> Vec<Operation> {
+    const SAMPLE: [&str; 8] = [
+        "send, its claim lost",
+        "send when full",
+        "recv",
+        "recv that reclaims",
+        "recv that redelivers",
+        "recv_guard",
+        "ack",
+        "try_send to sleepers",
+    ];
+    let place = Place { backing: Backing::Anonymous, mode: Mode::C };
+    let names = SAMPLE.map(|name| place.name_of(name));
+    let mut operations = operations_at(place);
+    operations.retain(|operation| names.contains(&operation.name));
+    assert_eq!(operations.len(), names.len(), "each of the sample exists");
+    operations
 }
 
 /// Trials that are no operations.

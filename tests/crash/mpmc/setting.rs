@@ -71,7 +71,7 @@ impl<T: Numbered> Setting<T> {
         Box::new(move || {
             let mut others = self.others(&theirs);
             others.victim_sends(batch);
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 let tx = others.world().open().sender().expect("an index is free");
                 let batch: Vec<T> = (OWN..OWN + batch).map(T::new).collect();
                 marker.mark();
@@ -89,7 +89,7 @@ impl<T: Numbered> Setting<T> {
         Box::new(move || {
             let mut others = self.others(&theirs);
             others.victim_receives(batch);
-            let victim = Victim::start(|marker| {
+            let victim = others.world().victim(|marker| {
                 let rx = others.world().open().receiver().expect("an index is free");
                 let mut batch = vec![T::new(0); batch as usize];
                 marker.mark();

@@ -230,7 +230,7 @@ impl<T: Numbered> Stream<T> {
     fn peer(&self, is_producer: bool, random: &mut Random) -> Peer {
         let seed = random.next();
         let taking = CONSUMERS + if is_producer { 0 } else { self.board.add(CONSUMERS_BEGUN, 1) as usize };
-        let child = Child::start(|| {
+        let child = self.world.child(|| {
             let mut random = Random::new(seed);
             let wait = [Wait::Spin, Wait::Adaptive, Wait::Park][random.below(3) as usize];
             let channel = self.world.open_with(&options().wait(wait));

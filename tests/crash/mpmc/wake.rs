@@ -35,7 +35,7 @@ impl Sleepers {
     fn new(place: Place, body: fn(&World<u64, Mpmc>, usize), judge: Judge) -> Self {
         let world = World::shared(place.backing, place.mode, CAPACITY, PEERS);
         let children = PASSED.iter().map(|cell| {
-            let child = Child::start(|| body(&world, *cell));
+            let child = world.child(|| body(&world, *cell));
             child.await_sleep(libc::SYS_futex);
             child
         });
@@ -117,7 +117,7 @@ fn filled(world: &World<u64, Mpmc>, sent: u64) -> Verdict<u64> {
 fn waking_receivers(place: Place) -> Stage {
     Box::new(move || {
         let sleepers = Sleepers::new(place, receive_all, drained);
-        let victim = Victim::start(|marker| {
+        let victim = sleepers.world.victim(|marker| {
             let tx = sleepers.world.open().sender().expect("an index is free");
             marker.mark();
             tx.try_send(u64::new(0)).expect("there is room");
@@ -131,7 +131,7 @@ fn waking_receivers(place: Place) -> Stage {
 fn leaving_receivers(place: Place) -> Stage {
     Box::new(move || {
         let sleepers = Sleepers { may_end: true, ..Sleepers::new(place, receive_all, drained) };
-        let victim = Victim::start(|marker| {
+        let victim = sleepers.world.victim(|marker| {
             let tx = sleepers.world.open().sender().expect("an index is free");
             marker.mark();
             drop(tx);
@@ -145,7 +145,7 @@ fn leaving_receivers(place: Place) -> Stage {
 fn waking_senders(place: Place) -> Stage {
     Box::new(move || {
         let sleepers = Sleepers::new(place, send_all, filled);
-        let victim = Victim::start(|marker| {
+        let victim = sleepers.world.victim(|marker| {
             let rx = sleepers.world.open().receiver().expect("an index is free");
             marker.mark();
             rx.try_recv().expect("the ring is full");
