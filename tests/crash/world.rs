@@ -289,11 +289,19 @@ impl<T: Numbered> World<T> {
     }
 }
 
+fn shared_options(mode: Mode, capacity: u64, peers: usize) -> Options {
+    options().capacity(capacity as usize).peers(peers).membarrier(mode == Mode::A)
+}
+
 impl<T: Numbered> World<T, Mpmc> {
     /// For as many peers as that, at most, of either role.
     pub(crate) fn shared(backing: Backing, mode: Mode, capacity: u64, peers: usize) -> Self {
-        let options = options().capacity(capacity as usize).peers(peers).membarrier(mode == Mode::A);
-        Self::made(backing, &options)
+        Self::made(backing, &shared_options(mode, capacity, peers))
+    }
+
+    /// The same, where messages of a batch share a slot.
+    pub(crate) fn packed(backing: Backing, mode: Mode, capacity: u64, peers: usize) -> Self {
+        Self::made(backing, &shared_options(mode, capacity, peers).pack_batches(true))
     }
 }
 

@@ -70,14 +70,14 @@ impl<T: Numbered> Raw<T> {
 }
 
 /// Where there are skip words.
-const ASYMMETRIC: Place = Place { backing: Backing::Memfd, mode: Mode::A };
+const ASYMMETRIC: Place = Place::of(Backing::Memfd, Mode::A);
 
 /// The victim's index: the others have 0 and 1.
 const ME: u64 = 2;
 impl<T: Numbered> Setting<T> {
     /// A fresh region, so that ticket 0 is the next.
     fn fresh(mode: Mode) -> Self {
-        Self { passed: 0, ..Self::at(Place { backing: Backing::Memfd, mode }) }
+        Self { passed: 0, ..Self::at(Place::of(Backing::Memfd, mode)) }
     }
 
     /// A victim that is to send [`OWN`].

@@ -119,6 +119,55 @@ pub(super) fn receiving_operations(place: Place) -> Vec<Operation> {
     ]
 }
 
+/// Where the messages of a batch share a slot, they are sent, and taken, together or not at all.
+pub(super) fn packed_operations(place: Place) -> Vec<Operation> {
+    const ONE: &[u64] = &[0, 1];
+    const TOGETHER: &[u64] = &[0, BATCH];
+    let at = || Setting::<u64>::at(place);
+    let with = |before| Setting::<u64>::with(place, before);
+    let batch = |others: &mut Others<u64>, _: &OnceCell<Point>| others.send_batch(BATCH);
+    let send_slice = |tx: &Sender<u64>, batch: &[u64]| tx.send_slice(batch).expect("there is room, sooner or later");
+    let quarantined = Setting {
+        meanwhile: |others, victim, known| {
+            assert!(run_to_claim(victim, others.world(), known), "its way is the same each time");
+            others.send_batch(2);
+            others.receive_one();
+        },
+        ..at()
+    };
+    let full = |others: &mut Others<u64>, _: &OnceCell<Point>| (0..CAPACITY).for_each(|_| others.send_one());
+    let woken = Setting {
+        before: full,
+        meanwhile: |others, victim, _| victim.run_through(libc::SYS_futex, || others.receive_one()),
+        ..at()
+    };
+    let begun = |others: &mut Others<u64>, _: &OnceCell<Point>| {
+        others.send_batch(BATCH + 1);
+        others.receive_one();
+    };
+    let receiving = |before| Setting { before, ..at() };
+    let whole = |rx: &Receiver<u64>, batch: &mut [u64]| assert_eq!(rx.recv_slice(batch), Ok(BATCH as usize));
+    let part = |rx: &Receiver<u64>, batch: &mut [u64]| assert_eq!(rx.recv_slice(batch), Ok(2));
+    vec![
+        place.operation("send", at().sending(1, send), ONE, 1),
+        place.operation("send_slice", at().sending(BATCH, send_slice), TOGETHER, BATCH),
+        place.operation("send_slice as room is made", woken.sending(BATCH, send_slice), TOGETHER, BATCH),
+        place.operation("send_slice, quarantined", quarantined.sending(BATCH, send_slice), TOGETHER, BATCH),
+        place.operation("send_slice over a held slot", with(held).sending(BATCH, send_slice), TOGETHER, BATCH),
+        place.operation("recv of a batch", receiving(batch).receiving(1, recv), ONE, 1),
+        place.operation("recv_slice of a batch", receiving(batch).receiving(BATCH, whole), TOGETHER, BATCH),
+        place.operation(
+            "recv_slice of a batch that was begun",
+            receiving(begun).receiving(BATCH, whole),
+            TOGETHER,
+            BATCH,
+        ),
+        place.operation("recv_slice of a part of a batch", receiving(batch).receiving(2, part), &[0, 2], 2),
+        place.operation("recv that quarantines", with(written).receiving(1, recv), ONE, 1),
+        place.operation("recv that reclaims", Setting { meanwhile: bury, ..with(written) }.receiving(1, recv), ONE, 1),
+    ]
+}
+
 /// Those in which others are in trouble, too, whose trouble ends while the victim is stopped.
 pub(super) fn operations_beside_changes(place: Place) -> Vec<Operation> {
     let with = |fate, before| Setting::<u64> { fate, ..Setting::with(place, before) };

@@ -19,14 +19,20 @@ use crate::world::{Backing, Mode};
 struct Place {
     backing: Backing,
     mode: Mode,
+    /// Whether the messages of a batch share a slot.
+    packed: bool,
 }
 
 impl Place {
     /// A handle does not know what it is attached to, so each mode is tried on one backing; a soak tries all.
     fn all() -> Vec<Self> {
-        let all = Backing::all().iter().flat_map(|&backing| Mode::ALL.map(|mode| Self { backing, mode }));
+        let all = Backing::all().iter().flat_map(|&backing| Mode::ALL.map(|mode| Self::of(backing, mode)));
         let is_chosen = |place: &Self| is_soak() || (place.backing == Backing::Posix) == (place.mode == Mode::A);
         all.filter(is_chosen).collect()
+    }
+
+    const fn of(backing: Backing, mode: Mode) -> Self {
+        Self { backing, mode, packed: false }
     }
 
     fn operation(self, name: &str, stage: Stage, effects: &'static [u64], whole: u64) -> Operation {
@@ -34,8 +40,9 @@ impl Place {
     }
 
     fn name_of(self, operation: &str) -> String {
-        let Self { backing, mode } = self;
-        format!("mpmc {operation}[{mode:?}, {backing:?}]")
+        let Self { backing, mode, packed } = self;
+        let packed = if packed { ", packed" } else { "" };
+        format!("mpmc {operation}[{mode:?}, {backing:?}{packed}]")
     }
 }
 
@@ -48,17 +55,22 @@ pub(crate) fn operations_to_stop() -> Vec<Operation> {
 pub(crate) fn operations() -> Vec<Operation> {
     let operations = Place::all().into_iter().flat_map(operations_at);
     if is_soak() {
-        return operations.collect();
+        return operations.chain(packed()).collect();
     }
     // What the memory decides about is tried on the others, too.
     let others = [(Backing::File, Mode::A), (Backing::SystemV, Mode::C), (Backing::Anonymous, Mode::A)];
-    let others = others.into_iter().flat_map(|(backing, mode)| life::operations(Place { backing, mode }));
-    operations.chain(others).chain(inherited_sample()).collect()
+    let others = others.into_iter().flat_map(|(backing, mode)| life::operations(Place::of(backing, mode)));
+    operations.chain(packed()).chain(others).chain(inherited_sample()).collect()
 }
 
 fn operations_at(place: Place) -> Vec<Operation> {
     let messages = messages::sending_operations(place).into_iter().chain(messages::receiving_operations(place));
     messages.chain(guards::operations(place)).chain(life::operations(place)).chain(wake::operations(place)).collect()
+}
+
+/// In the middle of packed slots, in either mode.
+fn packed() -> impl Iterator<Item = Operation> {
+    Place::all().into_iter().flat_map(|place| messages::packed_operations(Place { packed: true, ..place }))
 }
 
 /// Some on memory that victims come by in another way: they inherit it.
@@ -73,7 +85,7 @@ fn inherited_sample() -> Vec<Operation> {
         "ack",
         "try_send to sleepers",
     ];
-    let place = Place { backing: Backing::Anonymous, mode: Mode::C };
+    let place = Place::of(Backing::Anonymous, Mode::C);
     let names = SAMPLE.map(|name| place.name_of(name));
     let mut operations = operations_at(place);
     operations.retain(|operation| names.contains(&operation.name));

@@ -224,6 +224,13 @@ impl<T: Numbered> Others<T> {
         self.sent();
     }
 
+    /// Sends so many messages at once.
+    pub(super) fn send_batch(&mut self, count: u64) {
+        let batch: Vec<T> = (self.ledger.next..self.ledger.next + count).map(T::new).collect();
+        assert_eq!(self.tx.try_send_slice(&batch), Ok(batch.len()), "there is room");
+        (0..count).for_each(|_| self.sent());
+    }
+
     fn sent(&mut self) {
         self.ledger.due.push_back(self.ledger.next);
         self.ledger.next += 1;

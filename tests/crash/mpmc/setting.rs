@@ -52,7 +52,9 @@ impl<T: Numbered> Setting<T> {
     }
 
     pub(super) fn others(&self, known: &OnceCell<Point>) -> Others<T> {
-        let world = World::shared(self.place.backing, self.place.mode, CAPACITY, self.peers);
+        let Place { backing, mode, packed } = self.place;
+        let shared = if packed { World::packed } else { World::shared };
+        let world = shared(backing, mode, CAPACITY, self.peers);
         let mut others = Others::new(world, self.peers, self.passed);
         others.decide(self.fate);
         (self.before)(&mut others, known);

@@ -352,7 +352,7 @@ fn soak<T: Numbered>(place: Place, guarded: bool) -> Verdict {
 
 pub(super) fn cases() -> Vec<Case> {
     let of = |place: Place| {
-        let Place { backing, mode } = place;
+        let Place { backing, mode, .. } = place;
         let name = |kind| format!("soak::mpmc {kind}[{mode:?}, {backing:?}]");
         [
             Case::new(name("small"), move || soak::<u64>(place, false)),
