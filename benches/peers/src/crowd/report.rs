@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::peers::{ARRAY_QUEUE, OURS, PROCESSES, SHAQ, STALLED, THREADS};
+use super::peers::{ARRAY_QUEUE, OURS, PACKED_PROCESSES, PACKED_THREADS, PROCESSES, SHAQ, STALLED, THREADS};
 use super::rounds::{Cell, Effort};
 use super::{BATCH, SHAPES, Work};
 use crate::machine::Machine;
@@ -124,12 +124,19 @@ impl Target {
                 }
             };
             const FEW: [[usize; 2]; 3] = [[1, 1], [2, 2], [4, 4]];
-            for ours in [THREADS, PROCESSES] {
+            for (ours, packed) in [(THREADS, PACKED_THREADS), (PROCESSES, PACKED_PROCESSES)] {
                 compare(format!("{ours} / {ARRAY_QUEUE}"), (ours, work), (ARRAY_QUEUE, work), &FEW, 0.6);
                 for shaq in SHAQ {
                     compare(format!("{ours} / {shaq}"), (ours, work), (shaq, work), &FEW, 0.15);
                 }
                 compare(format!("{ours}, {BATCH} a call / one"), (ours, batches), (ours, work), &FEW, 0.5);
+                compare(
+                    format!("{packed}, {BATCH} a call / not packed, one"),
+                    (packed, batches),
+                    (ours, work),
+                    &FEW,
+                    0.5,
+                );
                 compare(format!("{ours}, 8x8 / 1x1"), (ours, work), (ours, work), &[[8, 1]], 2.0);
             }
             let many = [[2, 2], [4, 4], [8, 8]];

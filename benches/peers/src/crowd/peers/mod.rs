@@ -17,6 +17,10 @@ pub const OURS: &str = "ringway";
 pub const PROCESSES: &str = "ringway processes";
 /// Ours, every worker a thread.
 pub const THREADS: &str = "ringway threads";
+/// Ours, every worker a process, and the messages of a batch share slots.
+pub const PACKED_PROCESSES: &str = "ringway packed, processes";
+/// Ours, every worker a thread, and the messages of a batch share slots.
+pub const PACKED_THREADS: &str = "ringway packed, threads";
 /// Ours, with a producer and a consumer stopped.
 pub const STALLED: &str = "ringway, two stopped";
 /// Whom the times between threads are held against.
@@ -40,10 +44,12 @@ pub struct Entry {
 pub fn contenders() -> Vec<Entry> {
     vec![
         entry::<ringway::Processes>(),
+        entry::<ringway::PackedProcesses>(),
         entry::<ringway::Stalled>(),
         entry::<shaq::Shaq3>(),
         entry::<shaq::Shaq4>(),
         entry::<ringway::Threads>(),
+        entry::<ringway::PackedThreads>(),
         entry::<threads::CrossbeamArrayQueue>(),
         entry::<threads::CrossbeamChannel>(),
         entry::<threads::Kanal>(),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use ringway::mpmc::{Channel, Receiver, Sender};
 use ringway::{Options, TryRecvError, TrySendError};
 
-use super::{OURS, PROCESSES, STALLED, THREADS};
+use super::{OURS, PACKED_PROCESSES, PACKED_THREADS, PROCESSES, STALLED, THREADS};
 use crate::crowd::contender::{About, Contender, Place, ReceiveEnd, SendEnd};
 use crate::message::Message;
 
@@ -17,14 +17,24 @@ pub struct Stalled;
 /// Every worker a thread with a handle of its own.
 pub struct Threads;
 
+/// As [`Processes`], with packed slots.
+pub struct PackedProcesses;
+
+/// As [`Threads`], with packed slots.
+pub struct PackedThreads;
+
 const ABOUT: About = About { name: PROCESSES, package: OURS, processes: true, batches: true, stalled: false };
 
-fn named<M: Message>(place: &Place, capacity: usize) -> Result<Channel<M>> {
-    Ok(Channel::create(&place.name(), &Options::new().capacity(capacity))?)
+fn named<M: Message>(place: &Place, options: &Options) -> Result<Channel<M>> {
+    Ok(Channel::create(&place.name(), options)?)
+}
+
+fn anonymous<M: Message>(_: &Place, options: &Options) -> Result<Channel<M>> {
+    Ok(Channel::anonymous(options)?)
 }
 
 macro_rules! contender {
-    ($name:ident, $about:expr, $create:expr) => {
+    ($name:ident, $about:expr, $create:ident, packed: $packed:literal) => {
         impl Contender for $name {
             const ABOUT: About = $about;
             type Channel<M: Message> = Channel<M>;
@@ -32,7 +42,7 @@ macro_rules! contender {
             type Rx<M: Message> = Receiver<M>;
 
             fn create<M: Message>(place: &Place, capacity: usize) -> Result<Channel<M>> {
-                $create(place, capacity)
+                $create(place, &Options::new().capacity(capacity).pack_batches($packed))
             }
 
             fn attach<M: Message>(place: &Place) -> Result<Channel<M>> {
@@ -50,11 +60,11 @@ macro_rules! contender {
     };
 }
 
-contender!(Processes, ABOUT, named);
-contender!(Stalled, About { name: STALLED, batches: false, stalled: true, ..ABOUT }, named);
-contender!(Threads, About { name: THREADS, processes: false, ..ABOUT }, |_, capacity| {
-    Ok(Channel::anonymous(&Options::new().capacity(capacity))?)
-});
+contender!(Processes, ABOUT, named, packed: false);
+contender!(PackedProcesses, About { name: PACKED_PROCESSES, ..ABOUT }, named, packed: true);
+contender!(Stalled, About { name: STALLED, batches: false, stalled: true, ..ABOUT }, named, packed: false);
+contender!(Threads, About { name: THREADS, processes: false, ..ABOUT }, anonymous, packed: false);
+contender!(PackedThreads, About { name: PACKED_THREADS, processes: false, ..ABOUT }, anonymous, packed: true);
 
 impl<M: Message> SendEnd<M> for Sender<M> {
     #[inline(always)]
