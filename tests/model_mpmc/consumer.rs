@@ -61,6 +61,7 @@ fn act(ring: &Ring, before: &State, i: usize, next: &mut Steps<State>) -> Result
             own.copy[1] = here.payload[1];
             own.at = At::Take;
         }
+        At::Take if ring.packed => return take_packed(ring, before, i, next),
         At::Take => {
             own.look();
             if state.exchange(slot, consumer.word, Word::free(lap + 1)) {
@@ -70,7 +71,7 @@ fn act(ring: &Ring, before: &State, i: usize, next: &mut Steps<State>) -> Result
             }
         }
         At::Hint => {
-            state.head = consumer.ticket + 1;
+            state.head = consumer.ticket + u8::from(!consumer.left_one);
             state.consumers[i].rest();
         }
         At::Ahead => {
@@ -181,6 +182,34 @@ fn act(ring: &Ring, before: &State, i: usize, next: &mut Steps<State>) -> Result
         At::Push => push(&mut state, i, slot),
     }
     next.push((NAMES[i], state));
+    Ok(())
+}
+
+/// Takes the first message that is left in a packed slot, or all.
+fn take_packed(ring: &Ring, before: &State, i: usize, next: &mut Steps<State>) -> Result<(), Violation> {
+    let consumer = before.consumers[i];
+    let (slot, left) = (ring.slot(consumer.ticket), consumer.word.owner);
+    for taken in 1..=left {
+        let mut state = *before;
+        let rest = left - taken;
+        let word = if rest == 0 { Word::free(consumer.word.lap + 1) } else { Word { owner: rest, ..consumer.word } };
+        state.consumers[i].look();
+        let is_mine = if rest > 0 && ring.mistake == Mistake::TakeByStore {
+            state.slots[slot].word = word;
+            true
+        } else {
+            state.exchange(slot, consumer.word, word)
+        };
+        if is_mine {
+            state.consumers[i].at = At::Hint;
+            state.consumers[i].left_one = rest > 0;
+            for place in 2 - left..2 - rest {
+                let message = state.ledger.take_one(consumer.copy[usize::from(place)], place)?;
+                state.gone(message);
+            }
+        }
+        next.push((NAMES[i], state));
+    }
     Ok(())
 }
 

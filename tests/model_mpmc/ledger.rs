@@ -65,6 +65,12 @@ impl Ledger {
         Ok(message)
     }
 
+    /// The same, of the message at one of the two places of a packed slot.
+    pub(crate) fn take_one(&mut self, payload: u8, place: u8) -> Result<u8, Violation> {
+        Violation::when(payload % 2 == place, Kind::Torn, || format!("payload {payload} at place {place}"))?;
+        self.take([payload; 2])
+    }
+
     /// Ack mode: a consumer has made this slot its own.
     pub(crate) fn deliver(&mut self, payload: [u8; 2]) -> Result<u8, Violation> {
         let message = self.message(payload)?;

@@ -47,6 +47,7 @@ use waits::{Waits, Wakes};
 const PLAIN_C: Ring = Ring {
     publish: Publish::Exchange,
     ack: false,
+    packed: false,
     blind: false,
     jump: false,
     slots: 2,
@@ -76,7 +77,11 @@ const MODE_A: Ring = Ring { blind: true, jump: true, ..PLAIN_A };
 const ACK_C: Ring = Ring { ack: true, ..MODE_C };
 const ACK_A: Ring = Ring { ack: true, ..MODE_A };
 
-const SHIPPED: [Ring; 4] = [MODE_C, MODE_A, ACK_C, ACK_A];
+/// Two messages a slot, in either mode.
+const PACKED_C: Ring = Ring { packed: true, ..MODE_C };
+const PACKED_A: Ring = Ring { packed: true, ..MODE_A };
+
+const SHIPPED: [Ring; 6] = [MODE_C, MODE_A, ACK_C, ACK_A, PACKED_C, PACKED_A];
 
 /// The shapes that every variant is explored in.
 fn shapes(ring: Ring) -> Vec<Ring> {
@@ -120,6 +125,28 @@ fn acknowledgements_hold() {
         holds(&Ring { messages: 1, nacks: 1, ..ring });
     }
     holds(&Ring { messages: 2, quarantines: 0, ..ACK_C });
+}
+
+#[test]
+fn packed_slots_hold() {
+    for ring in [PACKED_C, PACKED_A] {
+        holds(&Ring { receives: 3, ..ring });
+        holds(&Ring { slots: 1, receives: 3, ..ring });
+        holds(&Ring { consumers: 2, receives: 2, crashes: 0, quarantines: 0, ..ring });
+        holds(&Ring { producers: 1, consumers: 2, messages: 2, ..ring });
+        holds(&Ring { births: 1, receives: 1, quarantines: 0, ..ring });
+        holds(&Ring { stops: true, producers: 1, consumers: 2, ..ring });
+        // Nobody dies and nobody is quarantined: here `Full` must be exact.
+        holds(&Ring { producers: 1, messages: 3, receives: 4, crashes: 0, quarantines: 0, ..ring });
+    }
+}
+
+#[test]
+fn a_part_of_a_packed_slot_must_be_taken_by_an_exchange() {
+    for ring in [PACKED_C, PACKED_A] {
+        let shared = Ring { producers: 1, consumers: 2, receives: 1, crashes: 0, quarantines: 0, ..ring };
+        fails(&Ring { mistake: Mistake::TakeByStore, ..shared }, &[Kind::Duplicate]);
+    }
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn next_swept(ring: &Ring, word: Word, skip: Skip, owner: u8) -> Option<Mend> {
     if let Some((named, mend)) = next_mend(ring, word, skip) {
         return (named == owner).then_some(mend);
     }
-    if word.owner != owner {
+    let named = if word.phase == Phase::Full { skip.owner } else { word.owner };
+    if named != owner {
         return None;
     }
     match word.phase {

@@ -1,7 +1,7 @@
 //! The steps of a producer. Each is one access to the region, and what follows from it.
 
 use crate::explore::{Kind, Steps, Violation};
-use crate::ledger::{PROBE, bit};
+use crate::ledger::bit;
 use crate::ring::{Mistake, Publish, Ring};
 use crate::state::{Buffered, Life, Phase, Producer, ProducerAt as At, Skip, State, Word, producer_index};
 
@@ -59,19 +59,18 @@ fn act(ring: &Ring, state: &mut State, i: usize) -> Result<(), Violation> {
             state.producers[i].at = if claimed { At::Fill } else { At::Look };
         }
         At::Fill => {
-            state.slots[slot].payload[0] = producer.message + 1;
+            state.slots[slot].payload[0] = ring.payload(producer.message)[0];
             state.producers[i].at = At::FillRest;
         }
         At::FillRest => {
-            state.slots[slot].payload[1] = producer.message + 1;
+            state.slots[slot].payload[1] = ring.payload(producer.message)[1];
             state.producers[i].at = At::Publish;
         }
         At::Publish => match ring.publish {
             Publish::Exchange => publish_by_exchange(ring, state, i),
             Publish::Store => {
-                let word = own(Phase::Full);
-                let message = producer.message;
-                state.producers[i].buffer = Buffered { pending: true, slot: slot as u8, word, message };
+                let (word, messages) = (ring.full(lap), ring.bits(producer.message));
+                state.producers[i].buffer = Buffered { pending: true, slot: slot as u8, word, messages };
                 state.producers[i].at = At::Glance;
             }
         },
@@ -80,7 +79,7 @@ fn act(ring: &Ring, state: &mut State, i: usize) -> Result<(), Violation> {
             if asked {
                 state.producers[i].at = At::Fence;
             } else {
-                counts(state, i);
+                counts(ring, state, i);
             }
         }
         At::Fence => {
@@ -92,27 +91,27 @@ fn act(ring: &Ring, state: &mut State, i: usize) -> Result<(), Violation> {
             state.producers[i].at = At::SettleWord;
         }
         At::SettleWord => {
-            let taken = here.word != own(Phase::Full);
+            let taken = here.word != ring.full(lap);
             if !taken && producer.skip.requests(lap) {
                 state.producers[i].at = At::Refuse;
             } else if !taken && producer.skip.is_quarantined() {
                 state.producers[i].at = At::Retire;
             } else {
-                counts(state, i);
+                counts(ring, state, i);
             }
         }
         At::Refuse => {
             if state.exchange_skip(slot, producer.skip, Skip::settled(lap)) {
-                counts(state, i);
+                counts(ring, state, i);
             } else {
                 state.producers[i].at = At::SettleSkip;
             }
         }
         At::Retire => {
             let word = retired(ring, producer.skip);
-            let message = producer.message;
-            state.ledger.published &= !bit(message);
-            state.producers[i].buffer = Buffered { pending: true, slot: slot as u8, word, message };
+            let messages = ring.bits(producer.message);
+            state.ledger.published &= !messages;
+            state.producers[i].buffer = Buffered { pending: true, slot: slot as u8, word, messages };
             state.producers[i].at = At::Unskip;
         }
         At::Unskip => {
@@ -164,7 +163,7 @@ fn act(ring: &Ring, state: &mut State, i: usize) -> Result<(), Violation> {
         }
         At::Hint => {
             state.tail = producer.ticket + 1;
-            state.ledger.returned |= bit(producer.message);
+            state.ledger.returned |= ring.bits(producer.message);
             state.producers[i].rest();
         }
     }
@@ -180,14 +179,19 @@ fn seen_by(producer: &Producer, slot: usize, word: Word) -> Word {
 fn begin(ring: &Ring, state: &mut State, i: usize) {
     let own = &state.producers[i];
     let message = if i == ring.producers {
-        PROBE
+        ring.probe()
     } else if own.life == Life::Second {
         own.message
     } else {
         i as u8 * ring.messages + (ring.messages - own.left)
     };
-    let unseen = if own.buffer.pending { bit(own.buffer.message) } else { 0 };
-    state.ledger.before[usize::from(message)] = state.completed() | unseen;
+    let unseen = if own.buffer.pending { own.buffer.messages } else { 0 };
+    let before = state.completed() | unseen;
+    let [first, second] = ring.payload(message).map(|payload| payload - 1);
+    state.ledger.before[usize::from(first)] = before;
+    if first != second {
+        state.ledger.before[usize::from(second)] = before | bit(first);
+    }
     state.producers[i].message = message;
     state.producers[i].roomy = ring.counts_room();
     restart(ring, state, i);
@@ -218,17 +222,17 @@ fn judge(ring: &Ring, state: &mut State, i: usize, word: Word) -> Result<(), Vio
         match word.phase {
             Phase::Held if !full => own.at = At::Bump,
             Phase::Reading if !full => own.at = At::Query,
-            _ => return refuse(state, i),
+            _ => return refuse(ring, state, i),
         }
     }
     Ok(())
 }
 
 /// The send returns `Full`.
-fn refuse(state: &mut State, i: usize) -> Result<(), Violation> {
+fn refuse(ring: &Ring, state: &mut State, i: usize) -> Result<(), Violation> {
     let own = &mut state.producers[i];
     Violation::when(own.roomy, Kind::FalseFull, || format!("producer {i} at ticket {}", own.ticket))?;
-    state.ledger.refused |= bit(own.message);
+    state.ledger.refused |= ring.bits(own.message);
     own.rest();
     Ok(())
 }
@@ -236,20 +240,20 @@ fn refuse(state: &mut State, i: usize) -> Result<(), Violation> {
 fn publish_by_exchange(ring: &Ring, state: &mut State, i: usize) {
     let own = state.producers[i];
     let slot = ring.slot(own.ticket);
-    let full = Word::new(Phase::Full, own.word.lap, own.word.owner);
+    let full = ring.full(own.word.lap);
     if ring.mistake == Mistake::PlainPublish {
         state.slots[slot].word = full;
     } else if !state.exchange(slot, own.word, full) {
         state.producers[i].at = At::ReturnLook;
         return;
     }
-    state.ledger.published |= bit(own.message);
-    counts(state, i);
+    state.ledger.published |= ring.bits(own.message);
+    counts(ring, state, i);
 }
 
 /// From here on the message must not get lost.
-fn counts(state: &mut State, i: usize) {
-    state.ledger.owed |= bit(state.producers[i].message);
+fn counts(ring: &Ring, state: &mut State, i: usize) {
+    state.ledger.owed |= ring.bits(state.producers[i].message);
     state.producers[i].at = At::Hint;
 }
 

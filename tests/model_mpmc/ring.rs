@@ -53,6 +53,8 @@ pub(crate) enum Mistake {
     ReclaimUnlooked,
     /// A sweep frees the slot of a message that its predecessor has read and not acknowledged.
     SweepFreesReading,
+    /// A part of a packed slot is taken by a plain store.
+    TakeByStore,
 }
 
 /// One configuration.
@@ -61,6 +63,8 @@ pub(crate) struct Ring {
     pub(crate) publish: Publish,
     /// At least once: READING, acknowledgements, redelivery.
     pub(crate) ack: bool,
+    /// Whether each send is of two messages, which share a slot, and may be taken one by one.
+    pub(crate) packed: bool,
     /// Whether a claim is tried before anything is loaded.
     pub(crate) blind: bool,
     /// Whether stale tickets are jumped over, or walked over.
@@ -91,6 +95,26 @@ impl Ring {
 
     pub(crate) fn lap(&self, ticket: u8) -> u8 {
         ticket / self.slots as u8
+    }
+
+    /// The word of a slot that was just published.
+    pub(crate) fn full(&self, lap: u8) -> Word {
+        Word::new(Phase::Full, lap, if self.packed { 2 } else { 0 })
+    }
+
+    /// What the send of that number writes: its message's number plus one, twice, or those of two messages.
+    pub(crate) fn payload(&self, send: u8) -> [u8; 2] {
+        if self.packed { [2 * send + 1, 2 * send + 2] } else { [send + 1; 2] }
+    }
+
+    /// The messages of that send.
+    pub(crate) fn bits(&self, send: u8) -> u8 {
+        self.payload(send).iter().fold(0, |all, payload| all | bit(payload - 1))
+    }
+
+    /// The number of the probe's send.
+    pub(crate) fn probe(&self) -> u8 {
+        if self.packed { PROBE / 2 } else { PROBE }
     }
 
     pub(crate) fn uses_skip(&self) -> bool {
@@ -265,7 +289,7 @@ impl Ring {
         state.ledger = Ledger::EMPTY;
         state.producers[self.producers] = Producer::new(1);
         self.finish_producer(state, self.producers)?;
-        Ok(state.ledger.returned & bit(PROBE) != 0)
+        Ok(state.ledger.returned & self.bits(self.probe()) != 0)
     }
 
     /// A fresh consumer receives; whether there was a message.
@@ -332,7 +356,7 @@ impl Model for Ring {
     type State = State;
 
     fn start(&self) -> State {
-        assert!(self.producers as u8 * self.messages + self.births <= PROBE && self.reclaimers <= RECLAIMERS);
+        assert!(self.producers as u8 * self.messages + self.births <= self.probe() && self.reclaimers <= RECLAIMERS);
         let skip = Producer::new(0).skip;
         let mut state = State {
             slots: [Slot { word: Word::free(0), skip, payload: [0; 2] }; SLOTS],

@@ -34,7 +34,7 @@ pub(crate) enum Phase {
 pub(crate) struct Word {
     pub(crate) phase: Phase,
     pub(crate) lap: u8,
-    /// 0: none.
+    /// 0: none. Of a FULL word in a packed ring, how many of the two messages are left.
     pub(crate) owner: u8,
 }
 
@@ -195,12 +195,13 @@ pub(crate) struct Buffered {
     pub(crate) pending: bool,
     pub(crate) slot: u8,
     pub(crate) word: Word,
-    pub(crate) message: u8,
+    /// Which messages it publishes.
+    pub(crate) messages: u8,
 }
 
 impl Buffered {
     pub(crate) const NOTHING: Self =
-        Self { pending: false, slot: 0, word: Word { phase: Phase::Free, lap: 0, owner: 0 }, message: 0 };
+        Self { pending: false, slot: 0, word: Word { phase: Phase::Free, lap: 0, owner: 0 }, messages: 0 };
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, IntoBytes, Immutable)]
@@ -310,6 +311,8 @@ pub(crate) struct Consumer {
     /// The word of the slot behind.
     pub(crate) ahead: Word,
     pub(crate) copy: [u8; 2],
+    /// Whether a message was left in the slot.
+    pub(crate) left_one: bool,
     /// The messages that could have been taken during the whole call so far.
     pub(crate) sure: u8,
 }
@@ -325,6 +328,7 @@ impl Consumer {
             skip: Skip { kind: SkipKind::Settled, next: 0, owner: 0 },
             ahead: Word::free(0),
             copy: [0; 2],
+            left_one: false,
             sure: 0,
         }
     }
@@ -480,7 +484,7 @@ impl State {
         if buffer.pending {
             self.slots[usize::from(buffer.slot)].word = buffer.word;
             if buffer.word.phase == Phase::Full {
-                self.ledger.published |= bit(buffer.message);
+                self.ledger.published |= buffer.messages;
             }
         }
     }
@@ -488,7 +492,7 @@ impl State {
     /// The sends that have returned and whose store everybody sees.
     pub(crate) fn completed(&self) -> u8 {
         let unseen = self.producers.iter().filter(|producer| producer.buffer.pending);
-        unseen.fold(self.ledger.returned, |all, producer| all & !bit(producer.buffer.message))
+        unseen.fold(self.ledger.returned, |all, producer| all & !producer.buffer.messages)
     }
 
     /// The messages that somebody reads and has not acknowledged.
