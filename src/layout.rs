@@ -278,7 +278,7 @@ impl Slot {
     }
 
     /// Bytes from one message of a line to the next.
-    const fn step(size: usize) -> usize {
+    pub(crate) const fn step(size: usize) -> usize {
         stride(size).next_multiple_of(8)
     }
 

@@ -100,18 +100,17 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
             // A copy that comes to nothing leaves valid messages in the caller's places, which are not counted.
             let room = &mut messages[taken..];
             let read = |slot, run: Run| {
-                let length = run.length.min(room.len());
-                let places = room[..length].iter_mut().zip(self.ring.payloads(slot, run.first));
-                for (index, (place, offset)) in places.enumerate() {
+                let (run, mut read) = (Run { length: run.length.min(room.len()), ..run }, 0);
+                self.ring.each_payload(slot, run, |index, offset| {
                     let mut message = MaybeUninit::uninit();
                     // SAFETY: a run has been checked.
                     unsafe { self.load(slot, offset, &mut message) };
-                    match check(message) {
-                        Ok(message) => *place = message,
-                        Err(_) => return index,
-                    }
-                }
-                length
+                    let Ok(message) = check(message) else { return false };
+                    room[index] = message;
+                    read = index + 1;
+                    true
+                });
+                read
             };
             // No pause where something was had: the caller waits for it, and senders to be told of the room.
             match self.take(taken > 0, peers, read) {
@@ -230,7 +229,7 @@ impl<T, const PACKED: bool> Consumer<T, PACKED> {
     /// Copies the message at `offset` out.
     ///
     /// # Safety
-    /// `offset` is one of [`Ring::payloads`], of a message that a slot can have.
+    /// `offset` is one of [`Ring::each_payload`], of a message that a slot can have.
     #[inline(always)]
     unsafe fn load(&self, slot: u64, offset: usize, place: &mut MaybeUninit<T>) {
         // SAFETY: the message lies in the region, as `Slot::of` says.

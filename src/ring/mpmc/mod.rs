@@ -58,7 +58,6 @@ mod produce;
 mod recover;
 mod word;
 
-use core::iter::successors;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -68,7 +67,7 @@ pub(crate) use self::word::Phase;
 use self::word::{Kind, NOBODY, Run, Skip, Word};
 use super::Peers;
 use crate::error::Fault;
-use crate::layout::{Flavor, GUARDED, Geometry, HEAD, ORPHANED, PeerRecord, Slot, TAIL};
+use crate::layout::{Flavor, GUARDED, Geometry, HEAD, LINE, ORPHANED, PeerRecord, Slot, TAIL};
 use crate::memory::{Anchor, Memory};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
@@ -83,6 +82,9 @@ const STEPS: u32 = 3;
 const QUARANTINES_MAX: u64 = 8;
 /// How often a batch stores the hint, in slots: whoever starts from an old one walks that far.
 const HINT_EVERY: usize = 8;
+
+/// So many messages in a line make it worth a loop of its own.
+const SEVERAL: usize = 4;
 
 /// What producers and consumers of one process have in common. Whether messages share slots is part of the type, because the
 /// product of a ticket and a number from memory would be waited for with every message.
@@ -191,11 +193,36 @@ impl<T, const PACKED: bool> Ring<T, PACKED> {
         self.offset(slot) + Slot::place(size_of::<T>(), index)
     }
 
-    /// Offsets of the messages of a slot, from message `first` on.
+    /// Hands out the messages of a run, each with its index in it and its offset, until `see` says that it is enough.
+    ///
+    /// Where a line has several, there are two loops, because one that looks for the end of a line at each message is slower.
     #[inline(always)]
-    fn payloads(&self, slot: u64, first: usize) -> impl Iterator<Item = usize> {
-        // Slots begin with a line, so an offset in the region is as far into one as an offset in the slot.
-        successors(Some(self.payload(slot, first)), |offset| Some(Slot::place_behind(size_of::<T>(), *offset)))
+    fn each_payload(&self, slot: u64, run: Run, mut see: impl FnMut(usize, usize) -> bool) {
+        let (in_line, step) = (Slot::in_line(size_of::<T>()), Slot::step(size_of::<T>()));
+        let mut offset = self.payload(slot, run.first);
+        if !PACKED {
+            see(0, offset);
+        } else if in_line < SEVERAL {
+            // Slots begin with a line, so an offset in the region is as far into one as an offset in the slot.
+            for index in 0..run.length {
+                if !see(index, offset) {
+                    return;
+                }
+                offset = Slot::place_behind(size_of::<T>(), offset);
+            }
+        } else {
+            let (mut line, mut end) = (0, in_line - run.first % in_line);
+            while line < run.length {
+                for index in line..end.min(run.length) {
+                    if !see(index, offset) {
+                        return;
+                    }
+                    offset += step;
+                }
+                offset += LINE - in_line * step;
+                (line, end) = (end, end + in_line);
+            }
+        }
     }
 
     #[inline(always)]

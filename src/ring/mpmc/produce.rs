@@ -3,7 +3,7 @@
 use crossbeam_utils::Backoff;
 
 use super::{
-    BUDGET, HINT_EVERY, Kind, NOBODY, Phase, QUARANTINES_MAX, RACES, Ring, STEPS, Skip, View, Word, corrupt_lap,
+    BUDGET, HINT_EVERY, Kind, NOBODY, Phase, QUARANTINES_MAX, RACES, Ring, Run, STEPS, Skip, View, Word, corrupt_lap,
 };
 use crate::error::Fault;
 use crate::layout::Geometry;
@@ -210,11 +210,12 @@ impl<T, const PACKED: bool> Producer<T, PACKED> {
     fn publish(&self, ticket: u64, messages: &[T]) -> bool {
         let ring = &self.ring;
         let (slot, lap) = (ring.slot(ticket), ring.lap(ticket));
-        for (message, offset) in messages.iter().zip(ring.payloads(slot, 0)) {
+        ring.each_payload(slot, Run { first: 0, length: messages.len() }, |index, offset| {
             // SAFETY: no caller has more than fit a slot, which lies in the region, as long as `Slot::of` says; T has no
             // padding.
-            unsafe { ring.memory.store(offset, message) };
-        }
+            unsafe { ring.memory.store(offset, &messages[index]) };
+            true
+        });
         let full = Word::full(lap, messages.len());
         if !ring.asymmetric {
             let claimed = Word::new(lap, Phase::Writing, ring.me);
