@@ -102,9 +102,9 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
             let read = |slot, run: Run| {
                 let (run, mut read) = (Run { length: run.length.min(room.len()), ..run }, 0);
                 self.ring.each_payload(slot, run, |index, offset| {
-                    let mut message = MaybeUninit::uninit();
-                    // SAFETY: a run has been checked.
-                    unsafe { self.load(slot, offset, &mut message) };
+                    self.own(slot, offset);
+                    // SAFETY: a run has been checked, so the message lies in the region, as `Slot::of` says.
+                    let message = unsafe { self.ring.memory.load_value(offset) };
                     let Ok(message) = check(message) else { return false };
                     room[index] = message;
                     read = index + 1;
@@ -226,17 +226,6 @@ impl<T, const PACKED: bool> Consumer<T, PACKED> {
         self.ring.head().store(ticket, Ordering::Release);
     }
 
-    /// Copies the message at `offset` out.
-    ///
-    /// # Safety
-    /// `offset` is one of [`Ring::each_payload`], of a message that a slot can have.
-    #[inline(always)]
-    unsafe fn load(&self, slot: u64, offset: usize, place: &mut MaybeUninit<T>) {
-        // SAFETY: the message lies in the region, as `Slot::of` says.
-        unsafe { self.ring.memory.load(offset, place) };
-        self.own(slot, offset);
-    }
-
     /// Makes a line of a slot this core's own: the one at the beginning of which the message at `offset` lies, or those behind
     /// the first one of a large message, where they are few.
     ///
@@ -269,8 +258,10 @@ impl<T, const PACKED: bool> Consumer<T, PACKED> {
     /// Copies the first message of a run out; says that it is one.
     #[inline(always)]
     fn load_first(&self, slot: u64, run: Run, place: &mut MaybeUninit<T>) -> usize {
-        // SAFETY: a run has been checked.
-        unsafe { self.load(slot, self.ring.payload(slot, run.first), place) };
+        let offset = self.ring.payload(slot, run.first);
+        self.own(slot, offset);
+        // SAFETY: as in `pop_slice`.
+        unsafe { self.ring.memory.load(offset, place) };
         1
     }
 
