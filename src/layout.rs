@@ -238,8 +238,10 @@ impl Flavor {
 /// Bytes of an MPMC slot before its payload: the word and the skip word. So much is left free in each further line of a
 /// packed slot.
 pub(crate) const SLOT_HEADER: usize = 16;
-/// Lines of a packed slot: fewer make batches slower, more hardly faster (docs/PROTOCOL.md).
-const PACKED_LINES: usize = 8;
+/// Messages in a packed slot ...
+const PACKED_MESSAGES: usize = 48;
+/// ... which has no more lines than this: fewer of either make batches slower, more hardly faster (docs/PROTOCOL.md).
+const PACKED_LINES: usize = 16;
 /// Peer indexes are 12 bits wide, and the last one means nobody.
 pub(crate) const MPMC_PEERS_MAX: usize = 4095;
 /// Fewer slots cannot be told apart from the ones behind them.
@@ -247,8 +249,8 @@ const MPMC_CAPACITY_MIN: u64 = 2;
 
 /// The slots of an MPMC ring: whole lines, so that no two of them share one.
 ///
-/// A slot holds one message; in a packed ring, up to [`PACKED_LINES`] lines of messages that were sent in one batch, each line
-/// with as many as fit behind its first [`SLOT_HEADER`] bytes. Of the first line, these are the slot's words. The first word
+/// A slot holds one message; in a packed ring, some lines of messages that were sent in one batch, each line with as many as fit
+/// behind its first [`SLOT_HEADER`] bytes. Of the first line, these are the slot's words. The first word
 /// of another one means nothing: receivers store there in order to own the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -260,13 +262,15 @@ pub(crate) struct Slot {
 
 /// Messages in a slot, of whatever ring: six bits of its word count them.
 pub(crate) const SLOT_MESSAGES_MAX: usize = 1 << 6;
-const_assert!(PACKED_LINES * Slot::in_line(1) <= SLOT_MESSAGES_MAX);
+const_assert!(PACKED_MESSAGES <= SLOT_MESSAGES_MAX);
 
 impl Slot {
     /// The slot for a payload of `size` bytes; in a packed ring, if so small messages can be packed.
     pub(crate) const fn of(size: usize, packed: bool) -> Self {
         if packed && Self::packs(size) {
-            Self { size: PACKED_LINES * LINE, messages: PACKED_LINES * Self::in_line(size) }
+            let lines = PACKED_MESSAGES / Self::in_line(size);
+            let lines = if lines > PACKED_LINES { PACKED_LINES } else { lines };
+            Self { size: lines * LINE, messages: lines * Self::in_line(size) }
         } else {
             Self { size: (SLOT_HEADER + size).next_multiple_of(LINE), messages: 1 }
         }
@@ -515,15 +519,25 @@ mod tests {
 
     #[test]
     fn packed_slots_are_full_of_messages_that_do_not_overlap() {
-        for (size, messages) in [(0, 48), (1, 48), (4, 48), (8, 48), (9, 24), (16, 24), (24, 16), (25, 8), (48, 8)] {
+        for (size, messages, length) in [
+            (0, 48, 512),
+            (1, 48, 512),
+            (4, 48, 512),
+            (8, 48, 512),
+            (9, 48, 1024),
+            (16, 48, 1024),
+            (24, 32, 1024),
+            (25, 16, 1024),
+            (48, 16, 1024),
+        ] {
             let slot = Slot::of(size, true);
-            assert_eq!(slot, Slot { size: 512, messages }, "payload of {size} bytes");
+            assert_eq!(slot, Slot { size: length, messages }, "payload of {size} bytes");
             let places: Vec<_> = (0..messages).map(|index| Slot::place(size, index)).collect();
             assert!(places.windows(2).all(|two| two[0] + size.max(1) <= two[1]));
             assert!(places.windows(2).all(|two| Slot::place_behind(size, two[0]) == two[1]));
             assert!(places.iter().all(|place| place % 8 == 0 && place % LINE >= SLOT_HEADER));
             assert!(places.iter().all(|place| place % LINE + size <= LINE));
-            assert_eq!(places.last().unwrap() / LINE, PACKED_LINES - 1);
+            assert_eq!(places.last().unwrap() / LINE, length / LINE - 1);
         }
         for size in [49, 56, 64, 4096] {
             assert_eq!(Slot::of(size, true), Slot::of(size, false), "payload of {size} bytes");

@@ -274,6 +274,7 @@ fn the_slots_of_a_packed_ring() {
     assert_eq!([region.words::<1>(4352), region.words::<1>(4480)], [[2], [1]], "tail and head");
 
     let region = slots::<[u8; 20]>(true);
+    assert_eq!(region.words::<1>(56), [1024], "stride");
     region.channel.sender().unwrap().send_slice(&[[1; 20], [2; 20], [3; 20]]).unwrap();
     let line = |first: &[u8], second: &[u8]| [first, &[0; 4], second, &[0; 4]].concat();
     assert_eq!(region.bytes(SLOTS + 16, 48), line(&[1; 20], &[2; 20]));

@@ -362,11 +362,11 @@ impl Options {
     /// instruction each; looked at by creators only. Default `false`.
     ///
     /// [`send_slice`](crate::mpmc::Sender::send_slice) and [`recv_slice`](crate::mpmc::Receiver::recv_slice) are two to three
-    /// times as fast with it, single messages as fast as without. It is for messages of up to 48 bytes (48 messages a slot of
-    /// up to 8 bytes each, 24 of 16, 16 of 24, 8 of more); with larger ones it changes nothing.
+    /// times as fast with it, single messages up to a half slower. It is for messages of up to 48 bytes (48 messages a slot of
+    /// up to 16 bytes each, 32 of 24, 16 of more); with larger ones it changes nothing.
     ///
-    /// * The capacity counts slots of 512 bytes. Single messages take one each, so it is the least that fits: there may be up to
-    ///   48 times as many messages in the channel, which [`len`](crate::mpmc::Sender::len) counts.
+    /// * The capacity counts slots of 512 bytes, or of 1024 for messages of more than 8. Single messages take one each, so it is
+    ///   the least that fits: there may be up to 48 times as many messages in the channel, which [`len`](crate::mpmc::Sender::len) counts.
     /// * Messages cannot be received under a guard: that fails with [`Fault::Packed`](crate::Fault::Packed).
     /// * All that peers of one flavor promise each other stays: order, and that no message is lost or comes twice. Still nothing
     ///   is atomic about a batch: its messages may go to several receivers. A sender that is killed has sent whole slots.

@@ -227,7 +227,7 @@ pub(crate) fn every_contradiction_is_named(
     put(&forged(honest, &[(FLAGS, flags ^ STAY_OPEN)]));
     attach().unwrap();
     let full = (MPMC_PEERS + 4095 * 128 + 64 * (64 + 8) + 128_u64).next_multiple_of(PAGE);
-    let packed = (MPMC_PEERS + peers * 128 + 64 * (512 + 8) + 128).next_multiple_of(PAGE);
+    let packed = (MPMC_PEERS + peers * 128 + 64 * (1024 + 8) + 128).next_multiple_of(PAGE);
     let cases: &[(&[_], _, _, _)] = &[
         (&[(CAPACITY, 0)], "capacity", 1, 0),
         (&[(CAPACITY, 1)], "capacity", 2, 1),
@@ -243,9 +243,9 @@ pub(crate) fn every_contradiction_is_named(
         (&[(FLAGS, flags | 3)], "flags", (flags | 3) & !2, flags | 3),
         (&[(FLAVOR, 1)], "number of peers", 2, peers),
         // Messages that share slots need larger ones, and so there is not memory enough for them.
-        (&[(FLAGS, flags | PACKED)], "stride", 512, 64),
-        (&[(FLAGS, flags | PACKED), (STRIDE, 512)], "region length", packed, length),
-        (&[(FLAGS, flags | PACKED), (STRIDE, 512), (REGION_LENGTH, packed)], "the length of its file", packed, length),
+        (&[(FLAGS, flags | PACKED)], "stride", 1024, 64),
+        (&[(FLAGS, flags | PACKED), (STRIDE, 1024)], "region length", packed, length),
+        (&[(FLAGS, flags | PACKED), (STRIDE, 1024), (REGION_LENGTH, packed)], "the length of its file", packed, length),
         // What it would be in an SPSC region.
         (&[(STRIDE, 16)], "stride", 64, 16),
     ];

@@ -86,7 +86,7 @@ impl Target for Mpmc {
 
     /// The slots, then the redelivery words.
     fn ring(setup: Setup) -> Range<u64> {
-        SLOTS..SLOTS + 4 * slot_size(setup) + 4 * 8
+        SLOTS..SLOTS + 4 * slot_size::<Message>(setup) + 4 * 8
     }
 
     fn words() -> Vec<u64> {
@@ -99,10 +99,12 @@ impl Target for Mpmc {
     }
 
     fn ring_words(setup: Setup, random: &mut Random) -> Vec<(u64, Vec<u64>)> {
-        let slots = (0..4).map(|slot| SLOTS + slot * slot_size(setup));
+        let slots = (0..4).map(|slot| SLOTS + slot * slot_size::<Message>(setup));
         let mut words: Vec<_> =
             slots.flat_map(|slot| [(slot, forged_words(random)), (slot + 8, forged_skips(random))]).collect();
-        words.extend((0..4).map(|slot| (SLOTS + 4 * slot_size(setup) + 8 * slot, vec![6 << 16 | 0xFFFF, 1 << 63])));
+        words.extend(
+            (0..4).map(|slot| (SLOTS + 4 * slot_size::<Message>(setup) + 8 * slot, vec![6 << 16 | 0xFFFF, 1 << 63])),
+        );
         words
     }
 

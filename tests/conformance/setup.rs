@@ -157,7 +157,8 @@ impl Setup {
     /// Messages of a batch that one place of the ring has room for.
     pub(crate) fn messages_a_place<T, F: Kind>(self) -> usize {
         if self.packed && F::NAME == Mpmc::NAME && size_of::<T>() <= 48 {
-            8 * (48 / size_of::<T>().next_multiple_of(8).max(8))
+            let in_line = 48 / size_of::<T>().next_multiple_of(8).max(8);
+            in_line * (48 / in_line).min(16)
         } else {
             1
         }

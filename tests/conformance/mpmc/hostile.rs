@@ -41,8 +41,14 @@ pub(crate) const TABLE: usize = 4;
 /// Offset of the first slot.
 pub(crate) const SLOTS: u64 = MPMC_PEERS + TABLE as u64 * 128;
 /// Bytes of a slot for up to 48 bytes of payload.
-pub(crate) fn slot_size(setup: Setup) -> u64 {
-    if setup.packed { 512 } else { 64 }
+pub(crate) fn slot_size<T>(setup: Setup) -> u64 {
+    if !setup.packed {
+        64
+    } else if size_of::<T>() <= 8 {
+        512
+    } else {
+        1024
+    }
 }
 const SKIP: u64 = 8;
 const PAYLOAD: u64 = 16;
@@ -90,7 +96,7 @@ fn open<T: ringway::Payload>(setup: Setup) -> Open<T, Mpmc> {
 
 /// Offset of a slot.
 fn slot(setup: Setup, index: u64) -> u64 {
-    SLOTS + index * slot_size(setup)
+    SLOTS + index * slot_size::<u64>(setup)
 }
 
 fn is_whole(tx: &Sender<u64>, rx: &Receiver<u64>) {
