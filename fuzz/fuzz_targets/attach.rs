@@ -42,7 +42,9 @@ fn attack<F: Flavor>(
     match input {
         Input::Bytes(bytes) => file.write_all_at(&bytes, 0).unwrap(),
         Input::Patched { capacity, patches, length } => {
-            let model = Channel::<u64, F>::anonymous(&Options::new().capacity(usize::from(capacity) + 1)).unwrap();
+            // Every other one is packed, as far as the flavor has that.
+            let options = Options::new().capacity(usize::from(capacity) + 1).pack_batches(capacity % 2 == 1);
+            let model = Channel::<u64, F>::anonymous(&options).unwrap();
             let model = File::from(model.as_fd().unwrap().try_clone_to_owned().unwrap());
             let mut bytes = vec![0; model.metadata().unwrap().len() as usize];
             model.read_exact_at(&mut bytes, 0).unwrap();

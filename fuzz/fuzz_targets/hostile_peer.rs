@@ -34,10 +34,11 @@ enum Step {
 
 type Message = [bool; 8];
 
-fuzz_target!(|input: (bool, bool, u8, Vec<Step>)| {
-    let (mpmc, membarrier, capacity, steps) = input;
+fuzz_target!(|input: (bool, bool, bool, u8, Vec<Step>)| {
+    let (mpmc, packed, membarrier, capacity, steps) = input;
     let capacity = usize::from(capacity) % 30 + 1;
-    let options = Options::new().capacity(capacity).membarrier(membarrier).peers(4).wait(Wait::Park);
+    let options =
+        Options::new().capacity(capacity).membarrier(membarrier).peers(4).wait(Wait::Park).pack_batches(packed);
     if mpmc {
         run::<Mpmc>(&options, steps, |rx, acknowledge| match rx.try_recv_guard() {
             Ok(guard) if acknowledge => drop(guard.ack()),
