@@ -285,7 +285,8 @@ impl<T, const PACKED: bool> Ring<T, PACKED> {
             // No ring comes to the last lap, and without it the next lap is always a number, too.
             let phase = word.phase().filter(|_| word.lap() < Word::LAST_LAP).ok_or_else(|| corrupt_word(word))?;
             if phase == Phase::Full && word.run(Self::SLOT.messages).is_none() {
-                return Err(corrupt_word(word));
+                let expected = Word::full(word.lap(), Self::SLOT.messages).0;
+                return Err(Fault::Corrupt { what: "which messages are left in a slot", expected, found: word.0 });
             }
             let owner = if phase == Phase::Full { NOBODY } else { word.owner() };
             let plain = View { word, skip: Skip(0), phase, lap: word.lap(), owner };

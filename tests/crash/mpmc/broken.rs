@@ -52,8 +52,9 @@ impl<T: Numbered> Raw<T> {
         self.file.write_all_at(&value.to_le_bytes(), offset).expect("the region is open for writing");
     }
 
-    /// Sets a slot's word.
+    /// Sets a slot's word; a full one tells of its message in place of its owner.
     fn word(&self, slot: u64, lap: u64, phase: u64, owner: u64) {
+        let owner = if phase == FULL { 0 } else { owner };
         self.write(self.slot(slot), lap << 16 | owner << 4 | phase);
     }
 
