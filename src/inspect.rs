@@ -59,7 +59,8 @@ pub struct Inspection {
     /// Where messages share slots: those that were found in them, or, [without looking there](Inspection::without_slots), the
     /// tickets.
     pub len: u64,
-    /// Messages received in all. MPMC: tickets passed, those included that came to nothing.
+    /// Messages received in all. MPMC: tickets passed, those included that came to nothing; where messages share slots, each may
+    /// have been of many.
     pub received: u64,
     /// Bytes of one message.
     pub payload_size: u64,

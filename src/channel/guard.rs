@@ -20,6 +20,9 @@ use crate::ring::{Peers, PopError};
 /// the message as soon as the kernel has proved the death and a receiver looks (at once if it is busy, within 100 ms if it
 /// sleeps). A redelivered message comes at the end of the line, and may come to the receiver that refused it.
 ///
+/// There are none in a channel of [`Options::pack_batches`](crate::Options::pack_batches): each of these calls fails with
+/// [`Fault::Packed`].
+///
 /// Each guard keeps one of the channel's slots. At the end of the stream, a receiver waits for what *other* handles have
 /// under guard, its clones among them, because it may come back; so acknowledge before you wait for more.
 ///
@@ -138,7 +141,7 @@ impl<T: Payload> Receiver<T, Mpmc> {
     /// [`Receiver::try_recv`].
     ///
     /// # Errors
-    /// As [`Receiver::try_recv`]. A message whose bytes are no `T` is dropped.
+    /// As [`Receiver::try_recv`]. A message whose bytes are no `T` is dropped. [`Fault::Packed`], see [`Guard`].
     ///
     /// # Examples
     /// ```
@@ -159,7 +162,7 @@ impl<T: Payload> Receiver<T, Mpmc> {
     /// Receives a message under a guard, waiting as long as it takes.
     ///
     /// # Errors
-    /// As [`Receiver::recv`].
+    /// As [`Receiver::recv`]; [`Fault::Packed`], see [`Guard`].
     ///
     /// # Examples
     /// ```
@@ -181,7 +184,7 @@ impl<T: Payload> Receiver<T, Mpmc> {
     /// Receives a message under a guard, waiting for at most `timeout`.
     ///
     /// # Errors
-    /// As [`Receiver::recv_timeout`].
+    /// As [`Receiver::recv_timeout`]; [`Fault::Packed`], see [`Guard`].
     ///
     /// # Examples
     /// ```
@@ -198,7 +201,7 @@ impl<T: Payload> Receiver<T, Mpmc> {
     /// Receives a message under a guard, waiting until `deadline`; one that has passed allows a single try.
     ///
     /// # Errors
-    /// As [`Receiver::recv_timeout`].
+    /// As [`Receiver::recv_timeout`]; [`Fault::Packed`], see [`Guard`].
     ///
     /// # Examples
     /// ```

@@ -462,7 +462,8 @@ impl<T> Channel<T, Mpmc> {
 }
 
 impl<T, F: Flavor> Channel<T, F> {
-    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
+    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2. With [`Options::pack_batches`],
+    /// more than that fit if they come in batches.
     ///
     /// # Examples
     /// ```

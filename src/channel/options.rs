@@ -53,7 +53,8 @@ impl Options {
         }
     }
 
-    /// Messages that fit, at least 1; looked at by creators only.
+    /// Messages that fit, at least 1; looked at by creators only. With [`Options::pack_batches`], more than that fit if they come in
+    /// batches.
     ///
     /// # Examples
     /// ```
@@ -359,10 +360,11 @@ impl Options {
     }
 
     /// MPMC: whether up to 48 small messages of one batch share a slot, so that sending and receiving them takes one locked
-    /// instruction each; looked at by creators only. Default `false`.
+    /// instruction each, or two where there is no `membarrier`; looked at by creators only. Default `false`.
     ///
     /// [`send_slice`](crate::mpmc::Sender::send_slice) and [`recv_slice`](crate::mpmc::Receiver::recv_slice) are two to three
-    /// times as fast with it, single messages up to a half slower. It is for messages of up to 48 bytes (48 messages a slot of
+    /// times as fast with it. Single messages are up to a half slower, and slower still where a receiver takes one at a time out of a
+    /// channel that is full of batches. It is for messages of up to 48 bytes (48 messages a slot of
     /// up to 16 bytes each, 32 of 24, 16 of more); with larger ones it changes nothing.
     ///
     /// * The capacity counts slots of 512 bytes, or of 1024 for messages of more than 8. Single messages take one each, so it is

@@ -230,8 +230,10 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
     /// [`Receiver::try_recv`].
     ///
     /// # Errors
-    /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first; MPMC: it is
-    /// dropped with them, because others may be behind it already.
+    /// As [`Receiver::try_recv`]. If a message in the middle is no valid `T`, those before it are returned first, and the next
+    /// call reports it.
+    ///
+    /// Places behind the messages that were received, and all of them after an error, may hold messages that others received.
     ///
     /// # Examples
     /// ```
@@ -353,8 +355,9 @@ impl<T: Payload, F: Flavor> Receiver<T, F> {
 impl<T, F: Flavor> Receiver<T, F> {
     /// Messages in the channel; the sender may add some meanwhile.
     ///
-    /// MPMC: an estimate. Tickets that were passed over count until a receiver has walked over them; messages under guard,
-    /// and those that wait for their redelivery, do not.
+    /// MPMC: an estimate. Tickets that were passed over count until a receiver has walked over them (not in a packed channel);
+    /// messages under guard, and those that wait for their redelivery, do not. With
+    /// [`Options::pack_batches`](crate::Options::pack_batches), a look at each slot in use; [`Receiver::is_empty`] needs one.
     ///
     /// # Examples
     /// ```
@@ -380,7 +383,8 @@ impl<T, F: Flavor> Receiver<T, F> {
     /// # Ok::<(), ringway::Error>(())
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        // What cannot be right counts as full.
+        self.endpoint.check().is_err() || self.ring.is_empty().unwrap_or(false)
     }
 
     /// Whether there is no room; once true, it stays so until the next receive.
@@ -397,7 +401,8 @@ impl<T, F: Flavor> Receiver<T, F> {
         self.endpoint.check().is_ok() && self.ring.is_full().unwrap_or(true)
     }
 
-    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
+    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2. With
+    /// [`Options::pack_batches`](crate::Options::pack_batches), more than that fit if they come in batches.
     ///
     /// # Examples
     /// ```

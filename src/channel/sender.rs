@@ -342,7 +342,8 @@ impl<T, F: Flavor> Sender<T, F> {
     /// # Ok::<(), ringway::Error>(())
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        // What cannot be right counts as full.
+        self.endpoint.check().is_err() || self.ring.is_empty().unwrap_or(false)
     }
 
     /// Whether there is no room; a receiver may make some meanwhile.
@@ -359,7 +360,8 @@ impl<T, F: Flavor> Sender<T, F> {
         self.endpoint.check().is_ok() && self.ring.is_full().unwrap_or(true)
     }
 
-    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2.
+    /// Messages that fit: what the creator asked for; MPMC: the next power of two, from 2. With
+    /// [`Options::pack_batches`](crate::Options::pack_batches), more than that fit if they come in batches.
     ///
     /// # Examples
     /// ```

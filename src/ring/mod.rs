@@ -89,12 +89,15 @@ pub(crate) trait Produce<T>: Sized {
     /// Messages in the ring.
     fn len(&self) -> Result<u64, Fault>;
 
+    /// Whether no message is in the ring.
+    fn is_empty(&self) -> Result<bool, Fault>;
+
     /// Whether there is no room for a message.
     fn is_full(&self) -> Result<bool, Fault>;
 
     /// Whether everything that was sent was taken for good.
     fn is_drained(&self) -> Result<bool, Fault> {
-        Ok(self.len()? == 0)
+        self.is_empty()
     }
 
     /// Takes back what dead peers left behind.
@@ -126,6 +129,9 @@ pub(crate) trait Consume<T>: Sized {
 
     /// Messages in the ring.
     fn len(&self) -> Result<u64, Fault>;
+
+    /// Whether no message is in the ring.
+    fn is_empty(&self) -> Result<bool, Fault>;
 
     /// Whether there is no room for a message.
     fn is_full(&self) -> Result<bool, Fault>;

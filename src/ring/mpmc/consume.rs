@@ -17,7 +17,7 @@ use crate::sync::{Ordering, PlainAtomicU64, spin_loop};
 
 /// Looks at a slot that is being written before it is passed over: some microseconds ...
 const PATIENCE: u64 = if cfg!(loom) { 1 } else { 128 };
-/// ... and one more for so many bytes of payload.
+/// ... and one more for so many bytes of it.
 const BYTES_A_LOOK: u64 = 32;
 /// How many lines of a slot, behind its first one, a consumer rewrites: of more, the locked instructions cost more than they
 /// gain (docs/PROTOCOL.md).
@@ -63,6 +63,14 @@ struct Took {
     next: u64,
 }
 
+impl Took {
+    /// Whether there is room in the slot again.
+    #[inline(always)]
+    fn freed(&self) -> bool {
+        self.next != self.ticket
+    }
+}
+
 impl<T, const PACKED: bool> Clone for Consumer<T, PACKED> {
     fn clone(&self) -> Self {
         // Relaxed: a hint to itself.
@@ -81,7 +89,10 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
         peers.check().map_err(PopError::Fault)?;
         let took = self.take(false, peers, |slot, run| self.load_first(slot, run, place))?;
         self.store_hint(took.next);
-        peers.published(&self.ring.memory, 1);
+        // Senders wait for slots.
+        if took.freed() {
+            peers.published(&self.ring.memory, 1);
+        }
         Ok(())
     }
 
@@ -95,7 +106,7 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
         if messages.is_empty() {
             return Ok(0);
         }
-        let (mut taken, mut slots) = (0, 0_usize);
+        let (mut taken, mut freed) = (0, 0_usize);
         while taken < messages.len() {
             // A copy that comes to nothing leaves valid messages in the caller's places, which are not counted.
             let room = &mut messages[taken..];
@@ -123,8 +134,8 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
                 Ok(Took { messages: 0, .. }) => break,
                 Ok(took) => {
                     taken += took.messages;
-                    slots += 1;
-                    if slots % HINT_EVERY == 0 {
+                    freed += usize::from(took.freed());
+                    if freed % HINT_EVERY == 0 {
                         self.store_hint(took.next);
                     }
                 }
@@ -134,12 +145,18 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
             }
         }
         self.store_hint(self.next.load(Ordering::Relaxed));
-        peers.published(&self.ring.memory, taken);
+        if freed > 0 {
+            peers.published(&self.ring.memory, freed);
+        }
         Ok(taken)
     }
 
     fn len(&self) -> Result<u64, Fault> {
         self.ring.len(self.next.load(Ordering::Relaxed), 0)
+    }
+
+    fn is_empty(&self) -> Result<bool, Fault> {
+        self.ring.is_empty(self.next.load(Ordering::Relaxed), 0)
     }
 
     fn is_full(&self) -> Result<bool, Fault> {
@@ -154,7 +171,7 @@ impl<T, const PACKED: bool> Consume<T> for Consumer<T, PACKED> {
 
 impl<T, const PACKED: bool> Consumer<T, PACKED> {
     /// Looks that a slot is given whose owner was never quarantined.
-    const PATIENCE: u64 = PATIENCE + size_of::<T>() as u64 / BYTES_A_LOOK;
+    const PATIENCE: u64 = PATIENCE + Ring::<T, PACKED>::SLOT.size as u64 / BYTES_A_LOOK;
 
     fn at(ring: Ring<T, PACKED>, next: u64) -> Self {
         let lag = Lag::new(next, ring.capacity(), lag::distance(ring.capacity()));

@@ -120,7 +120,7 @@ struct View {
     /// What both say together.
     phase: Phase,
     lap: u64,
-    /// Whom they name; of a FULL slot, whom the skip word does.
+    /// Whom they name; of a FULL slot, whom a request does, else [`NOBODY`].
     owner: usize,
 }
 
@@ -301,7 +301,7 @@ impl<T, const PACKED: bool> Ring<T, PACKED> {
                     return Ok(View { word, skip, phase: Phase::Held, lap: skip.laps() - 1, owner: skip.owner() });
                 }
                 Some(Kind::Pub | Kind::Req) if skip.laps() <= latest => {
-                    let owner = if phase == Phase::Full { skip.owner() } else { owner };
+                    let owner = if skip.requests(plain.lap) { skip.owner() } else { owner };
                     return Ok(View { skip, owner, ..plain });
                 }
                 Some(Kind::Pub | Kind::Req) if rounds < BUDGET => rounds += 1,
@@ -373,6 +373,11 @@ impl<T, const PACKED: bool> Ring<T, PACKED> {
             })
         })
         .sum()
+    }
+
+    /// Whether no message is between the hints. Unlike the number of them, it needs a look at one slot, in a packed ring, too.
+    fn is_empty(&self, head: u64, tail: u64) -> Result<bool, Fault> {
+        Ok(self.used(head, tail)?.is_empty())
     }
 
     /// Whether there is no room, not even for a single message.

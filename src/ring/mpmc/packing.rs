@@ -93,6 +93,10 @@ impl<T> Produce<T> for Producer<T> {
         either!(self, ring => ring.len())
     }
 
+    fn is_empty(&self) -> Result<bool, Fault> {
+        either!(self, ring => ring.is_empty())
+    }
+
     fn is_full(&self) -> Result<bool, Fault> {
         either!(self, ring => ring.is_full())
     }
@@ -138,6 +142,10 @@ impl<T> Consume<T> for Consumer<T> {
         either!(self, ring => ring.len())
     }
 
+    fn is_empty(&self) -> Result<bool, Fault> {
+        either!(self, ring => ring.is_empty())
+    }
+
     fn is_full(&self) -> Result<bool, Fault> {
         either!(self, ring => ring.is_full())
     }
@@ -152,7 +160,7 @@ impl<T> Consumer<T> {
     pub(crate) fn take_guarded(&self, place: &mut MaybeUninit<T>, peers: &impl Peers) -> Result<Taken, PopError> {
         match self {
             Self::Single(ring) => ring.take_guarded(place, peers),
-            Self::Packed(_) => Err(PopError::Fault(Fault::Packed)),
+            Self::Packed(_) => Err(PopError::Fault(peers.check().err().unwrap_or(Fault::Packed))),
         }
     }
 
@@ -160,6 +168,7 @@ impl<T> Consumer<T> {
     pub(crate) fn end_guard(&self, taken: &Taken, acknowledged: bool, peers: &impl Peers) -> Result<(), Fault> {
         match self {
             Self::Single(ring) => ring.end_guard(taken, acknowledged, peers),
+            // There was none to begin with.
             Self::Packed(_) => Err(Fault::Packed),
         }
     }

@@ -79,12 +79,16 @@ impl<T, const PACKED: bool> Produce<T> for Producer<T, PACKED> {
         self.ring.len(0, self.next.load(Ordering::Relaxed))
     }
 
+    fn is_empty(&self) -> Result<bool, Fault> {
+        self.ring.is_empty(0, self.next.load(Ordering::Relaxed))
+    }
+
     fn is_full(&self) -> Result<bool, Fault> {
         self.ring.is_full(0, self.next.load(Ordering::Relaxed))
     }
 
     fn is_drained(&self) -> Result<bool, Fault> {
-        Ok(self.len()? == 0 && !self.ring.has_readers())
+        Ok(self.is_empty()? && !self.ring.has_readers())
     }
 
     fn recover(&self, peers: &impl Peers) {

@@ -10,9 +10,11 @@ mod setting;
 mod soak;
 mod wake;
 
+use ringway::channel_of::Mpmc;
+
 use crate::harness::{Case, is_soak};
 use crate::series::{Operation, Sampling, Stage};
-use crate::world::{Backing, Mode};
+use crate::world::{Backing, Mode, Numbered, World};
 
 /// Where an operation is tried.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,12 @@ impl Place {
         let all = Backing::all().iter().flat_map(|&backing| Mode::ALL.map(|mode| Self::of(backing, mode)));
         let is_chosen = |place: &Self| is_soak() || (place.backing == Backing::Posix) == (place.mode == Mode::A);
         all.filter(is_chosen).collect()
+    }
+
+    fn world<T: Numbered>(self, capacity: u64, peers: usize) -> World<T, Mpmc> {
+        let Self { backing, mode, packed } = self;
+        let made = if packed { World::packed } else { World::shared };
+        made(backing, mode, capacity, peers)
     }
 
     const fn of(backing: Backing, mode: Mode) -> Self {

@@ -8,7 +8,7 @@ use super::Place;
 use super::oracle::{Fate, OWN, Others, report};
 use crate::series::{Scene, Stage};
 use crate::tracer::{Point, Victim};
-use crate::world::{Numbered, World};
+use crate::world::Numbered;
 
 /// Slots: two laps are soon round.
 pub(super) const CAPACITY: u64 = 4;
@@ -52,9 +52,7 @@ impl<T: Numbered> Setting<T> {
     }
 
     pub(super) fn others(&self, known: &OnceCell<Point>) -> Others<T> {
-        let Place { backing, mode, packed } = self.place;
-        let shared = if packed { World::packed } else { World::shared };
-        let world = shared(backing, mode, CAPACITY, self.peers);
+        let world = self.place.world(CAPACITY, self.peers);
         let mut others = Others::new(world, self.peers, self.passed);
         others.decide(self.fate);
         (self.before)(&mut others, known);

@@ -217,7 +217,7 @@ struct Stream<T: Numbered> {
 
 impl<T: Numbered> Stream<T> {
     fn start(place: Place, guarded: bool, random: &mut Random) -> Self {
-        let world = World::shared(place.backing, place.mode, CAPACITY, 2 * EACH);
+        let world = place.world(CAPACITY, 2 * EACH);
         let board = Board::new(done(STREAMS));
         let mut stream = Self { world, board, guarded, peers: Vec::new() };
         for index in 0..2 * EACH {
@@ -356,6 +356,7 @@ pub(super) fn cases() -> Vec<Case> {
         let name = |kind| format!("soak::mpmc {kind}[{mode:?}, {backing:?}]");
         [
             Case::new(name("small"), move || soak::<u64>(place, false)),
+            Case::new(name("packed"), move || soak::<u64>(Place { packed: true, ..place }, false)),
             Case::new(name("wide"), move || soak::<Wide>(place, false)),
             Case::new(name("guarded"), move || soak::<u64>(place, true)),
         ]
