@@ -90,7 +90,9 @@ pub(crate) trait Produce<T>: Sized {
     fn len(&self) -> Result<u64, Fault>;
 
     /// Whether no message is in the ring.
-    fn is_empty(&self) -> Result<bool, Fault>;
+    fn is_empty(&self) -> Result<bool, Fault> {
+        Ok(self.len()? == 0)
+    }
 
     /// Whether there is no room for a message.
     fn is_full(&self) -> Result<bool, Fault>;
@@ -131,7 +133,9 @@ pub(crate) trait Consume<T>: Sized {
     fn len(&self) -> Result<u64, Fault>;
 
     /// Whether no message is in the ring.
-    fn is_empty(&self) -> Result<bool, Fault>;
+    fn is_empty(&self) -> Result<bool, Fault> {
+        Ok(self.len()? == 0)
+    }
 
     /// Whether there is no room for a message.
     fn is_full(&self) -> Result<bool, Fault>;

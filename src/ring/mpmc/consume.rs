@@ -208,7 +208,8 @@ impl<T, const PACKED: bool> Consumer<T, PACKED> {
         self.take_from(self.start(), Take::Plain, paused, peers, read)
     }
 
-    /// Takes messages of this run, which the word of the ticket's slot tells of; `None` if somebody else was faster.
+    /// Takes messages of this run, which the word of the ticket's slot tells of; `None` if somebody else was faster. The slot
+    /// comes with the ticket, because every caller has worked it out before.
     #[inline(always)]
     fn take_run(
         &self,

@@ -197,10 +197,6 @@ impl<T> Produce<T> for Producer<T> {
         self.len_in(self.anchor.memory()?)
     }
 
-    fn is_empty(&self) -> Result<bool, Fault> {
-        Ok(self.len()? == 0)
-    }
-
     fn is_full(&self) -> Result<bool, Fault> {
         Ok(self.len()? == self.capacity)
     }
@@ -362,10 +358,6 @@ impl<T> Consume<T> for Consumer<T> {
     fn len(&self) -> Result<u64, Fault> {
         let head = self.next.get();
         find_tail::<T>(self.anchor.memory()?, &self.geometry, head).map(|tail| tail.wrapping_sub(head))
-    }
-
-    fn is_empty(&self) -> Result<bool, Fault> {
-        Ok(self.len()? == 0)
     }
 
     fn is_full(&self) -> Result<bool, Fault> {

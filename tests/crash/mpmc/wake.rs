@@ -33,7 +33,7 @@ type Judge = fn(&World<u64, Mpmc>, u64) -> Verdict<u64>;
 impl Sleepers {
     /// In a region of their own.
     fn new(place: Place, body: fn(&World<u64, Mpmc>, usize), judge: Judge) -> Self {
-        let world = World::shared(place.backing, place.mode, CAPACITY, PEERS);
+        let world = place.world(CAPACITY, PEERS);
         let children = PASSED.iter().map(|cell| {
             let child = world.child(|| body(&world, *cell));
             child.await_sleep(libc::SYS_futex);
